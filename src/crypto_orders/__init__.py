@@ -1,0 +1,1 @@
+"""Crypto orders through NOWPayments, worked by support from a published runbook."""
