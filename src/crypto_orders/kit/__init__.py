@@ -1,0 +1,1 @@
+"""Ground that every layer may stand on: time, ids, logs, problems, and HTTP in and out."""
