@@ -1,0 +1,84 @@
+"""One throw-away PostgreSQL cluster for a run of the tests, with a migrated database to copy from."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import asyncpg
+
+from crypto_orders.embedded import EmbeddedPostgres
+from crypto_orders.store import migrate
+
+TEMPLATE = "crypto_orders_template"
+
+MEMORY_DIR = Path("/dev/shm")  # noqa: S108 (only a place to make a private directory in)
+
+MEMORY_BYTES_MIN = 2 * 1024**3
+"""A run keeps a few databases of 10 MB each beside the write-ahead log."""
+
+
+def make_cluster_dir() -> Path:
+    """A new directory for a cluster, in memory where there is plenty: each test makes and drops a database."""
+    parent = None
+    if MEMORY_DIR.is_dir() and os.access(MEMORY_DIR, os.W_OK):
+        room = os.statvfs(MEMORY_DIR)
+        if room.f_bavail * room.f_frsize >= MEMORY_BYTES_MIN:
+            parent = MEMORY_DIR
+    directory = Path(tempfile.mkdtemp(prefix="crypto-orders-test-", dir=parent))
+    # As root the server is another user, who has to be able to pass through.
+    directory.chmod(0o711)
+    return directory
+
+
+class Cluster:
+    """A running cluster whose databases are copies of one migrated template."""
+
+    def __init__(self) -> None:
+        """Start the cluster and migrate the template."""
+        self.directory = make_cluster_dir()
+        self.server = EmbeddedPostgres(self.directory / "postgres")
+        self.server.start()
+        try:
+            asyncio.run(self._make_template())
+        except BaseException:
+            self.close()
+            raise
+
+    async def _make_template(self) -> None:
+        connection = await asyncpg.connect(self.server.superuser_dsn)
+        try:
+            await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER crypto_orders")
+        finally:
+            await connection.close()
+        await migrate.migrate(self.dsn_of(TEMPLATE), migrate.shipped())
+
+    def dsn_of(self, database: str) -> str:
+        """The address of one of the cluster's databases, for the service's own role."""
+        return self.server.dsn.replace("@/crypto_orders?", f"@/{database}?")
+
+    def close(self) -> None:
+        """Stop the cluster and delete it."""
+        self.server.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+async def create_database(superuser_dsn: str, name: str) -> None:
+    """Make a database that is a copy of the migrated template."""
+    connection = await asyncpg.connect(superuser_dsn)
+    try:
+        await connection.execute(
+            f"CREATE DATABASE {name} OWNER crypto_orders TEMPLATE {TEMPLATE} STRATEGY FILE_COPY"
+        )
+    finally:
+        await connection.close()
+
+
+async def drop_database(superuser_dsn: str, name: str) -> None:
+    """Drop a database, disconnecting whoever still uses it."""
+    connection = await asyncpg.connect(superuser_dsn)
+    try:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
