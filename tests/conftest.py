@@ -9,9 +9,9 @@ import os
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, NamedTuple
 
-import asyncpg
 import pytest
 
+from crypto_orders.store.connection import Pool, open_pool
 from tests.support.cluster import Cluster, create_database, drop_database
 
 _cluster_key = pytest.StashKey[Cluster]()
@@ -34,7 +34,7 @@ def _cluster_of(config: pytest.Config) -> ClusterAddress:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 (pytest-xdist publishes no type for it)
+def pytest_configure_node(node: Any) -> None:
     """Hand the cluster to a worker of pytest-xdist."""
     node.workerinput["cluster"] = tuple(_cluster_of(node.config))
 
@@ -64,7 +64,9 @@ async def database_url(cluster: ClusterAddress) -> AsyncGenerator[str]:
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncGenerator[asyncpg.Pool]:
-    """Connections to a fresh, migrated database."""
-    async with asyncpg.create_pool(database_url, min_size=1, max_size=16) as pool:
-        yield pool
+async def pool(database_url: str) -> AsyncGenerator[Pool]:
+    """Connections to a fresh, migrated database, as the service itself opens them."""
+    pool = await open_pool(database_url, size=16, application_name="test")
+    yield pool
+    # Whatever a failed test left borrowed goes when the database is dropped.
+    pool.terminate()

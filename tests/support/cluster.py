@@ -20,7 +20,7 @@ MEMORY_BYTES_MIN = 2 * 1024**3
 
 
 def make_cluster_dir() -> Path:
-    """A new directory for a cluster, in memory where there is plenty: each test makes and drops a database."""
+    """A new directory for a cluster; in memory where there is plenty, as each test makes a database."""
     parent = None
     if MEMORY_DIR.is_dir() and os.access(MEMORY_DIR, os.W_OK):
         room = os.statvfs(MEMORY_DIR)

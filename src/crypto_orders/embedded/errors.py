@@ -2,4 +2,4 @@
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded database could not be installed, started or reached; the text is one sentence for a person."""
+    """The embedded database could not be made, started or reached; the text is one sentence for a person."""

@@ -67,10 +67,10 @@ class Keeper:
         self._started_at = 0.0
         self._launcher = os.getppid()
         self._wake_read, wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)  # noqa: FBT003 (the function takes it by position alone)
-        os.set_blocking(wake_write, False)  # noqa: FBT003
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _wake)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
 
@@ -214,6 +214,10 @@ class Keeper:
                 return False
             self._sleep(POLL_SECONDS)
         return True
+
+
+def _wake(*_: object) -> None:
+    """Let a child's end write to the wake-up pipe, which only signals with a handler do."""
 
 
 def _die_with_parent() -> None:

@@ -55,6 +55,7 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
         "log_timezone": "UTC",
         "log_line_prefix": "%m [%p] %q%a ",
         "log_checkpoints": "off",
+        "max_logical_replication_workers": "0",
         "log_statement": "none",
         "log_parameter_max_length_on_error": "0",
     }
@@ -134,7 +135,7 @@ class EmbeddedPostgres:
 
     @property
     def home(self) -> Path:
-        """The directory that holds the data, the passwords and the log: the asked-for one if we may use it."""
+        """The directory of data, passwords and log: the asked-for one, if the server's user may enter it."""
         return self._placed().home
 
     @property

@@ -7,11 +7,14 @@ start at the same time take turns at that table's lock, so each file is applied 
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import asyncpg
+
+from crypto_orders.store.connection import Conn, Row
 
 LOCK_TIMEOUT = "5s"
 """A migration that waits longer for a table would make every later query on that table wait behind it."""
@@ -60,6 +63,11 @@ class MigrationError(Exception):
     """The files and the database do not fit together; the text is one sentence for a person."""
 
 
+class _Connection(Conn, Protocol):
+    def transaction(self) -> AbstractAsyncContextManager[object]: ...
+    async def close(self) -> None: ...
+
+
 def shipped() -> tuple[Migration, ...]:
     """Read the migrations that come with this version, in order."""
     return load(resources.files("crypto_orders.store").joinpath("migrations"))
@@ -84,18 +92,20 @@ def load(directory: Traversable) -> tuple[Migration, ...]:
     return tuple(found)
 
 
-async def migrate(dsn: str, migrations: Sequence[Migration]) -> tuple[str, ...]:
+async def migrate(
+    dsn: str, migrations: Sequence[Migration], *, lock_timeout: str = LOCK_TIMEOUT
+) -> tuple[str, ...]:
     """Apply what the database lacks; the names of what was applied now.
 
     Raises MigrationError when an applied file has changed since, and asyncpg's errors when a statement
     fails: then everything before that file is in place and nothing of the file is.
     """
-    connection = await asyncpg.connect(dsn)
+    connection = await _connect(dsn)
     try:
         await _ensure_table(connection)
         applied_now: list[str] = []
         while True:
-            name = await _apply_next(connection, migrations)
+            name = await _apply_next(connection, migrations, lock_timeout)
             if name is None:
                 return tuple(applied_now)
             applied_now.append(name)
@@ -105,7 +115,7 @@ async def migrate(dsn: str, migrations: Sequence[Migration]) -> tuple[str, ...]:
 
 async def pending(dsn: str, migrations: Sequence[Migration]) -> tuple[str, ...]:
     """Name what `migrate` would apply, changing nothing. Raises MigrationError as `migrate` does."""
-    connection = await asyncpg.connect(dsn)
+    connection = await _connect(dsn)
     try:
         if not await connection.fetchval(TABLE_EXISTS):
             return tuple(migration.name for migration in migrations)
@@ -115,7 +125,12 @@ async def pending(dsn: str, migrations: Sequence[Migration]) -> tuple[str, ...]:
         await connection.close()
 
 
-async def _ensure_table(connection: asyncpg.Connection) -> None:
+async def _connect(dsn: str) -> _Connection:
+    # asyncpg ships no types.
+    return cast("_Connection", await asyncpg.connect(dsn))  # pyright: ignore[reportUnknownMemberType]
+
+
+async def _ensure_table(connection: _Connection) -> None:
     if await connection.fetchval(TABLE_EXISTS):
         return
     try:
@@ -125,7 +140,9 @@ async def _ensure_table(connection: asyncpg.Connection) -> None:
         await connection.execute(CREATE_TABLE)
 
 
-async def _apply_next(connection: asyncpg.Connection, migrations: Sequence[Migration]) -> str | None:
+async def _apply_next(
+    connection: _Connection, migrations: Sequence[Migration], lock_timeout: str
+) -> str | None:
     """Apply the first missing migration and answer its name; None when none is missing."""
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = '{TURN_TIMEOUT}'")
@@ -134,14 +151,14 @@ async def _apply_next(connection: asyncpg.Connection, migrations: Sequence[Migra
         if not missing:
             return None
         first = missing[0]
-        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        await connection.execute(f"SET LOCAL lock_timeout = '{lock_timeout}'")
         await connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
         await connection.execute(first.sql)
         await connection.execute(RECORD, first.number, first.name, first.checksum)
     return first.name
 
 
-def _missing(migrations: Sequence[Migration], applied: Sequence[asyncpg.Record]) -> Sequence[Migration]:
+def _missing(migrations: Sequence[Migration], applied: Sequence[Row]) -> Sequence[Migration]:
     """Answer the migrations the database lacks, after checking that what it has is what we know.
 
     A database ahead of this code is fine: during a deployment the newer version migrates first.
