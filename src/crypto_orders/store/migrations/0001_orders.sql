@@ -103,6 +103,7 @@ CREATE INDEX orders_of_account ON orders (account_id, created_at, order_id);
 CREATE INDEX orders_newest     ON orders (created_at, order_id);
 CREATE INDEX orders_by_status  ON orders (status, created_at, order_id);
 CREATE INDEX orders_by_product ON orders (product, created_at, order_id);
+CREATE INDEX orders_open       ON orders (account_id) WHERE status = 'pending';
 CREATE INDEX orders_to_mint    ON orders (mint_due_at) WHERE mint_due_at IS NOT NULL;
 CREATE INDEX orders_search     ON orders USING gin (search gin_trgm_ops) WITH (fastupdate = on);
 
@@ -230,6 +231,8 @@ CREATE TABLE notifications (
 );
 
 CREATE INDEX notifications_to_try     ON notifications (try_at) WHERE try_at IS NOT NULL;
+CREATE INDEX notifications_claims    ON notifications (claimed_order_id)
+    WHERE try_at IS NOT NULL AND claimed_order_id IS NOT NULL;
 CREATE INDEX notifications_newest     ON notifications (received_at, notification_id);
 CREATE INDEX notifications_of_payment ON notifications (payment_id, received_at, notification_id);
 CREATE INDEX notifications_of_order   ON notifications (order_id, received_at, notification_id)

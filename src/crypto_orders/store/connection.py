@@ -1,0 +1,91 @@
+"""Open pools of PostgreSQL connections, under time-outs, and name what reads and writes are given."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, cast
+
+import asyncpg
+
+STATEMENT_TIMEOUT_MS = 5_000
+"""No request may wait longer for one statement; the longest of ours takes milliseconds."""
+
+LOCK_TIMEOUT_MS = 3_000
+"""An order's lock is held for milliseconds; three seconds mean that something is stuck."""
+
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
+"""No network call happens inside a transaction, so an idle one belongs to a dead client."""
+
+CONNECT_TIMEOUT_SECONDS = 5
+MAX_INACTIVE_SECONDS = 300
+
+
+class Row(Protocol):
+    """One row of a result; columns by name."""
+
+    def __getitem__(self, key: str | int) -> Any: ...
+
+
+class Conn(Protocol):
+    """A connection that reads are given; what asyncpg offers, as far as it is used."""
+
+    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Row]: ...
+    async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Row | None: ...
+    async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
+    async def copy_from_query(
+        self,
+        query: str,
+        *args: object,
+        output: Callable[[bytes], Awaitable[None]],
+        format: str,
+        header: bool = False,
+        timeout: float | None = None,
+    ) -> str: ...
+
+
+class Tx(Conn, Protocol):
+    """A connection inside a transaction; only `store.transaction` makes one."""
+
+    is_in_transaction_of_ours: bool
+
+
+class Pool(Protocol):
+    """Connections to borrow. A borrowed one goes back by itself at the end of the block."""
+
+    def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Conn]: ...
+    async def close(self) -> None: ...
+
+
+async def open_pool(
+    database_url: str,
+    *,
+    size: int,
+    application_name: str,
+    settings: dict[str, str] | None = None,
+) -> Pool:
+    """Open a pool of up to `size` connections; every statement of it runs under the module's time-outs.
+
+    Raises:
+        OSError or asyncpg.PostgresError: the server cannot be reached or refuses.
+    """
+    pool = await asyncpg.create_pool(  # pyright: ignore[reportUnknownMemberType] - asyncpg ships no types
+        database_url,
+        min_size=min(2, size),
+        max_size=size,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        max_inactive_connection_lifetime=MAX_INACTIVE_SECONDS,
+        reset=_leave_as_is,
+        server_settings={
+            "application_name": application_name,
+            "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            "jit": "off",
+            **(settings or {}),
+        },
+    )
+    return cast("Pool", pool)
+
+
+async def _leave_as_is(connection: object) -> None:
+    """Nothing of ours changes a session beyond its transaction, so there is nothing to reset."""
