@@ -1,0 +1,140 @@
+"""Read the query string of a request into a typed value, strictly: nothing is guessed."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar, cast
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from crypto_orders.kit import clock
+from crypto_orders.kit.body import InvalidInput, invalid_input
+
+# Far above any honest query; a longer one is refused before it is taken apart.
+QUERY_BYTES_MAX: Final = 8 * 1024
+
+# 18 digits fit 64 bits. Signs, exponents and the digits of other scripts are no numbers here.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# A plus that a client did not encode arrives as a blank. In an instant it can have been nothing else.
+_OFFSET_BLANK = re.compile(r"(.+[Tt].+) (\d{2}:?\d{2})", re.ASCII)
+
+ValueT = TypeVar("ValueT", bound=msgspec.Struct)
+
+
+class QueryReader(Generic[ValueT]):
+    """Reads query strings into one struct whose fields are texts, integers, booleans, instants or choices.
+
+    Unknown parameters are ignored. A known one with an empty value, or given twice, is InvalidInput.
+    """
+
+    def __init__(self, kind: type[ValueT]) -> None:
+        self._kind = kind
+        self._readers = {
+            field.encode_name: _reader_of(field.type)
+            for field in cast("msgspec.inspect.StructType", msgspec.inspect.type_info(kind)).fields
+        }
+
+    def read(self, raw: bytes) -> ValueT:
+        """The value of a query string; InvalidInput names the parameter at fault."""
+        if not raw:
+            return self._convert({})
+        if len(raw) > QUERY_BYTES_MAX:
+            raise InvalidInput({}, [f"The query is longer than {QUERY_BYTES_MAX} bytes"])
+        given: dict[str, Any] = {}
+        for name, encoded in _pairs(raw):
+            reader = self._readers.get(name)
+            if reader is None:
+                continue
+            if name in given:
+                raise InvalidInput({name: ["Given more than once"]})
+            given[name] = self._value(name, encoded, reader)
+        return self._convert(given)
+
+    def _value(self, name: str, encoded: bytes, reader: Callable[[str], Any]) -> object:
+        try:
+            text = _unquote(encoded)
+            if not text:
+                message = "Is empty: give it a value or leave it out"
+                raise ValueError(message)  # noqa: TRY301 - one place turns all of them into the same answer
+            return reader(text)
+        except ValueError as error:
+            raise InvalidInput({name: [str(error)]}) from None
+
+    def _convert(self, given: dict[str, Any]) -> ValueT:
+        try:
+            return msgspec.convert(given, self._kind)
+        except msgspec.ValidationError as error:
+            raise invalid_input(error) from None
+
+
+def _pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
+    for part in raw.split(b"&"):
+        name, _, value = part.partition(b"=")
+        try:
+            yield _unquote(name), value
+        except ValueError:
+            # A name that is no text is no name of ours.
+            continue
+
+
+def _unquote(encoded: bytes) -> str:
+    if encoded.isalnum():
+        # Nearly every name and value: ASCII letters and digits stand for themselves.
+        return encoded.decode("ascii")
+    if _BROKEN_ESCAPE.search(encoded):
+        message = "Has a % that is no escape"
+        raise ValueError(message)
+    try:
+        text = unquote_to_bytes(encoded.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        message = "Is not UTF-8"
+        raise ValueError(message) from None
+    if "\0" in text:
+        message = "Contains a NUL character"
+        raise ValueError(message)
+    return text
+
+
+def _reader_of(kind: msgspec.inspect.Type) -> Callable[[str], Any]:
+    """How the text of a parameter becomes what its field wants; choices and bounds are checked after it."""
+    match kind:
+        case msgspec.inspect.IntType():
+            return _read_integer
+        case msgspec.inspect.BoolType():
+            return _read_boolean
+        case msgspec.inspect.DateTimeType():
+            return _read_instant
+        case msgspec.inspect.UnionType(types=types):
+            wanted = [each for each in types if not isinstance(each, msgspec.inspect.NoneType)]
+            return _reader_of(wanted[0])
+        case msgspec.inspect.StrType() | msgspec.inspect.LiteralType() | msgspec.inspect.EnumType():
+            return str
+        case _:
+            message = f"a query parameter cannot be a {kind}"
+            raise TypeError(message)
+
+
+def _read_integer(text: str) -> int:
+    if _INTEGER.fullmatch(text) is None:
+        message = "Is not a whole number"
+        raise ValueError(message)
+    return int(text)
+
+
+def _read_boolean(text: str) -> bool:
+    if text not in {"true", "false"}:
+        message = "Is neither true nor false"
+        raise ValueError(message)
+    return text == "true"
+
+
+def _read_instant(text: str) -> datetime:
+    repaired = _OFFSET_BLANK.fullmatch(text)
+    try:
+        return clock.parse_instant(f"{repaired[1]}+{repaired[2]}" if repaired else text)
+    except ValueError as error:
+        told = str(error)
+        message = f"{told[0].upper()}{told[1:]}"
+        raise ValueError(message) from None
