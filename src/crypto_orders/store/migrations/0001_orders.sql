@@ -272,6 +272,7 @@ CREATE TABLE flags (
 );
 
 CREATE UNIQUE INDEX flags_one_open ON flags (account_id, kind, subject) WHERE state = 'open';
+CREATE INDEX flags_by_id           ON flags (flag_id);
 CREATE INDEX flags_by_subject      ON flags (account_id, kind, subject);
 CREATE INDEX flags_of_order        ON flags (account_id, order_id);
 CREATE INDEX flags_by_age          ON flags (state, opened_at, flag_id);
