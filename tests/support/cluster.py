@@ -13,6 +13,9 @@ from crypto_orders.store import migrate
 
 TEMPLATE = "crypto_orders_template"
 
+SMALL = {"shared_buffers": "16MB"}
+"""Options for the servers that tests start for themselves."""
+
 MEMORY_DIR = Path("/dev/shm")  # noqa: S108 (only a place to make a private directory in)
 
 MEMORY_BYTES_MIN = 2 * 1024**3

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +43,9 @@ LOCK_WAIT_SECONDS = 15.0
 
 ORPHAN_GRACE_SECONDS = 5.0
 """PostgreSQL itself gives its processes as long after a crash before it kills them."""
+
+LOCK_BYTES_MAX = 256
+"""A process id and a path that fits a socket's address."""
 
 STOP_SECONDS = 60.0
 """For a fast shutdown with its checkpoint; after it an immediate one, which replays WAL at the next start."""
@@ -229,8 +233,8 @@ def _children() -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{me}/task/{me}/children").read_text().split()]
 
 
-def own(lock: Path) -> int:
-    """Take the cluster's lock, waiting for a predecessor that is on its way out.
+def own(lock: Path, socket_dir: Path) -> int:
+    """Take the cluster's lock, waiting for a predecessor that is on its way out, and tidy up after it.
 
     Returns the descriptor that holds it. Raises EmbeddedPostgresError when somebody keeps the cluster.
     """
@@ -240,15 +244,24 @@ def own(lock: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).decode().strip()
+            owner = _read_owner(descriptor)[0]
             if time.monotonic() >= deadline or (owner and Path(f"/proc/{owner}").exists()):
                 message = f"the database in {lock.parent} is in use by process {owner or 'unknown'}"
                 raise EmbeddedPostgresError(message) from None
             time.sleep(POLL_SECONDS)
         else:
+            left_behind = _read_owner(descriptor)[1]
+            if left_behind and left_behind != str(socket_dir):
+                shutil.rmtree(left_behind, ignore_errors=True)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getppid()).encode(), 0)
+            os.pwrite(descriptor, f"{os.getppid()}\n{socket_dir}\n".encode(), 0)
             return descriptor
+
+
+def _read_owner(lock: int) -> tuple[str, str]:
+    """Read who owns the cluster, or owned it last: the launcher's process id and the socket's directory."""
+    lines = os.pread(lock, LOCK_BYTES_MAX, 0).decode().splitlines()
+    return (lines[0], lines[1]) if len(lines) > 1 else ("", "")
 
 
 def main() -> int:
@@ -258,14 +271,16 @@ def main() -> int:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         placement = place(Path(wish["data_dir"]))
-        _lock = own(placement.lock)
-        keeper = Keeper(placement, Path(wish["socket_dir"]), wish["options"])
+        socket_dir = Path(wish["socket_dir"])
+        _lock = own(placement.lock, socket_dir)
+        keeper = Keeper(placement, socket_dir, wish["options"])
         try:
             keeper.bring_up()
             _answer({})
             keeper.keep()
         finally:
             keeper.take_down()
+            shutil.rmtree(socket_dir, ignore_errors=True)
     except EmbeddedPostgresError as error:
         _answer({"error": str(error)})
         return 1

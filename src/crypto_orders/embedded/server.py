@@ -88,10 +88,12 @@ class EmbeddedPostgres:
         """Start the server, making the cluster first if need be, and answer `dsn` once it can be used.
 
         Raises EmbeddedPostgresError when it does not come up in time or cannot at all, or when another
-        process owns this data directory.
+        process owns this data directory. May be called again when `is_kept` turned False: the address
+        stays the same until `stop`.
         """
         self._placement = place(self._asked)
-        self._socket_dir = _make_socket_dir(self._placement)
+        if self._socket_dir is None:
+            self._socket_dir = _make_socket_dir(self._placement)
         self._keeper = self._start_keeper(self._placement, self._socket_dir)
         error = self._first_answer(self._keeper, timeout_seconds)
         if error is not None:
@@ -214,6 +216,7 @@ def _make_socket_dir(placement: Placement) -> Path:
         directory = Path(tempfile.mkdtemp(prefix="co-pg-", dir=parent))
         if len(os.fsencode(directory / SOCKET_NAME)) <= SOCKET_PATH_BYTES_MAX:
             if placement.server is not None:
+                # Only the server may enter; root, who is us, may enter anything.
                 os.chown(directory, placement.server.uid, placement.server.gid)
             return directory
         directory.rmdir()
