@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
 import msgspec
 from starlette.types import Receive
@@ -114,7 +114,7 @@ class JsonReader(Generic[ValueT]):
         except msgspec.ValidationError as error:
             raise invalid_input(error) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise _unparsable("it is no valid JSON text") from None
+            _refuse("it is no valid JSON text")
 
 
 def invalid_input(error: msgspec.ValidationError) -> InvalidInput:
@@ -151,13 +151,13 @@ def check_json(raw: bytes) -> None:
     InvalidInput for a NUL or a lone surrogate in a string.
     """
     if _depth_exceeds(raw, JSON_DEPTH_MAX):
-        raise _unparsable(f"it is nested deeper than {JSON_DEPTH_MAX} levels")
+        _refuse(f"it is nested deeper than {JSON_DEPTH_MAX} levels")
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
-        raise _unparsable("it is not UTF-8") from None
+        _refuse("it is not UTF-8")
     except (ValueError, RecursionError):
-        raise _unparsable("it is no valid JSON text") from None
+        _refuse("it is no valid JSON text")
     if b"\\u" in raw:
         _check_strings(value)
 
@@ -165,16 +165,17 @@ def check_json(raw: bytes) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _unparsable("an object names a field twice")
+        _refuse("an object names a field twice")
     return members
 
 
-def _refuse_constant(name: str) -> Any:  # noqa: ANN401 - the signature json asks for
-    raise _unparsable(f"JSON has no {name}")
+def _refuse_constant(name: str) -> NoReturn:
+    _refuse(f"JSON has no {name}")
 
 
-def _unparsable(why: str) -> Problem:
-    return bad_request(f"The body cannot be read: {why}.")
+def _refuse(why: str) -> NoReturn:
+    detail = f"The body cannot be read: {why}."
+    raise bad_request(detail) from None
 
 
 def _depth_exceeds(raw: bytes, depth_max: int) -> bool:
