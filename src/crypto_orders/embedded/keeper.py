@@ -10,7 +10,6 @@ PostgreSQL the same signal.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -21,16 +20,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from crypto_orders.embedded import installation, postmaster
 from crypto_orders.embedded.errors import EmbeddedPostgresError
 from crypto_orders.embedded.placement import Placement, place
-from crypto_orders.kit import log
-
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
+from crypto_orders.kit import log, process
 
 TICK_SECONDS = 1.0
 """How long the keeper sleeps at most; every event it knows of wakes it earlier."""
@@ -145,7 +142,7 @@ class Keeper:
             start_new_session=True,
             # The keeper has one thread, so running Python between fork and exec is safe. It runs after
             # the change of user, which would clear the setting again.
-            preexec_fn=_die_with_parent,  # noqa: PLW1509
+            preexec_fn=partial(process.end_with_parent, signal.SIGINT),  # noqa: PLW1509
         )
         self._started_at = time.monotonic()
 
@@ -224,10 +221,6 @@ def _wake(*_: object) -> None:
     """Let a child's end write to the wake-up pipe, which only signals with a handler do."""
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-
-
 def _children() -> list[int]:
     me = os.getpid()
     return [int(pid) for pid in Path(f"/proc/{me}/task/{me}/children").read_text().split()]
@@ -245,7 +238,7 @@ def own(lock: Path, socket_dir: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = _read_owner(descriptor)[0]
-            if time.monotonic() >= deadline or (owner and Path(f"/proc/{owner}").exists()):
+            if time.monotonic() >= deadline or (owner and process.exists(int(owner))):
                 message = f"the database in {lock.parent} is in use by process {owner or 'unknown'}"
                 raise EmbeddedPostgresError(message) from None
             time.sleep(POLL_SECONDS)
@@ -268,7 +261,7 @@ def main() -> int:
     """Keep one cluster until told to stop; 0 after an orderly stop, 1 when it never came up."""
     log.configure(process="postgres", stream=sys.stderr)
     wish = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    process.adopt_orphans()
     try:
         placement = place(Path(wish["data_dir"]))
         socket_dir = Path(wish["socket_dir"])

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from crypto_orders.kit import process
+
 SHARED_MEMORY_TABLE = Path("/proc/sysvipc/shm")
 
 PID_LINE = 0
@@ -74,19 +76,9 @@ def remove_misleading_pid_file(data: Path) -> bool:
     taken, though, because it cannot know by whom. Backends that outlived their postmaster keep the file.
     """
     found = read_pid_file(data)
-    if found is None or not _is_alive(found.pid) or is_our_postmaster(found.pid, data):
+    if found is None or not process.exists(found.pid) or is_our_postmaster(found.pid, data):
         return False
     if has_attached_backends(found):
         return False
     (data / "postmaster.pid").unlink(missing_ok=True)
-    return True
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True
