@@ -25,7 +25,7 @@ _STATUS_CHARS_MAX: Final = 64
 async def pay(request: Request) -> Response:
     """Let a payer send money; what comes of it happens in the background."""
     target = _target(request)
-    fields = await body_fields(request)
+    fields = await body_fields(request, json_only=True)
     amount = fields.amount("amount")
     confirm = fields.flag("confirm")
     paid = engine_of(request).pay(
@@ -37,7 +37,7 @@ async def pay(request: Request) -> Response:
 async def redeposit(request: Request) -> Response:
     """Let a payer send money to a used address: always a new child payment."""
     target = _target(request)
-    fields = await body_fields(request)
+    fields = await body_fields(request, json_only=True)
     transfer = Transfer(
         amount=required(fields.amount("amount"), "amount"),
         pay_currency=_coin(fields, target),
@@ -49,7 +49,7 @@ async def redeposit(request: Request) -> Response:
 async def set_status(request: Request) -> Response:
     """Set any status from any status, known to the provider or not."""
     target = _target(request)
-    status = required((await body_fields(request)).text("payment_status"), "payment_status")
+    status = required((await body_fields(request, json_only=True)).text("payment_status"), "payment_status")
     if len(status) > _STATUS_CHARS_MAX:
         refuse_invalid(
             f"payment_status length must be less than or equal to {_STATUS_CHARS_MAX} characters long"
@@ -82,7 +82,7 @@ async def show_faults(request: Request) -> Response:
 
 async def change_faults(request: Request) -> Response:
     """Change the named faults and show all of them."""
-    changes = await body_values(request)
+    changes = await body_values(request, json_only=True)
     try:
         return json_response(engine_of(request).set_faults(changes))
     except FaultError as error:

@@ -123,8 +123,11 @@ def required(value: _T | None, name: str) -> _T:
     return value
 
 
-async def body_values(request: Request) -> dict[str, object]:
-    """The values of a body: a form when it says so, else JSON; an empty body has none."""
+async def body_values(request: Request, *, json_only: bool = False) -> dict[str, object]:
+    """The values of a body: a form when it says so, else JSON; an empty body has none.
+
+    With ``json_only`` the content type is not looked at, as with ``curl -d '{…}'``, which names a form.
+    """
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
@@ -133,7 +136,7 @@ async def body_values(request: Request) -> dict[str, object]:
     if not raw.strip():
         return {}
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/x-www-form-urlencoded":
+    if not json_only and media_type == "application/x-www-form-urlencoded":
         return dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
     try:
         document: Any = _decode(bytes(raw))
@@ -144,9 +147,9 @@ async def body_values(request: Request) -> dict[str, object]:
     return cast("dict[str, object]", document)
 
 
-async def body_fields(request: Request) -> Fields:
-    """The fields of a body."""
-    return Fields(await body_values(request))
+async def body_fields(request: Request, *, json_only: bool = False) -> Fields:
+    """The fields of a body, as :func:`body_values` reads it."""
+    return Fields(await body_values(request, json_only=json_only))
 
 
 def query_fields(request: Request) -> Fields:

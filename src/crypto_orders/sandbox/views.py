@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from crypto_orders.sandbox import payment as payments
 from crypto_orders.sandbox.coins import COINS
-from crypto_orders.sandbox.payment import FINISHED, PARTIALLY_PAID, WAITING, ZERO, Payment
-from crypto_orders.sandbox.wire import iso, number, number_or_null, number_text
+from crypto_orders.sandbox.payment import FINISHED, PARTIALLY_PAID, ZERO, Payment
+from crypto_orders.sandbox.wire import iso, number, number_text
 
 
 def created(payment: Payment, *, pay_amount_as_text: bool) -> dict[str, object]:
@@ -61,9 +61,7 @@ def read(payment: Payment, child_ids: Sequence[int]) -> dict[str, object]:
         "order_id": payment.order_id,
         "order_description": payment.order_description,
         "purchase_id": payment.purchase_id,
-        "outcome_amount": number_or_null, number_text(
-            None if payment.payment_status == WAITING else payments.outcome(payment)
-        ),
+        "outcome_amount": number(payments.outcome(payment)) if payment.actually_paid > ZERO else None,
         "outcome_currency": payment.outcome_currency,
         "payout_hash": _hash("payout", payment) if is_settled else None,
         "payin_hash": _hash("payin", payment) if payment.actually_paid > ZERO else None,

@@ -46,11 +46,6 @@ def number(amount: Decimal | int) -> msgspec.Raw:
     return msgspec.Raw(js_number_text(amount).encode("ascii"))
 
 
-def number_or_null(amount: Decimal | None) -> msgspec.Raw | None:
-    """An amount as a JSON number, or null when there is none."""
-    return None if amount is None else number(amount)
-
-
 def iso(milliseconds: int) -> str:
     """An instant in epoch milliseconds as ``2026-05-22T10:00:00.000Z``."""
     return clock.to_iso(clock.from_milliseconds(milliseconds))
