@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crypto_orders.kit import ids
 from crypto_orders.store.connection import Tx
@@ -25,9 +26,15 @@ class Entry(Struct, frozen=True, kw_only=True):
     action: str
     target: str | None
     request: Mapping[str, object]
-    result: str
+    result: str = "done"
     account_id: UUID | None = None
     detail: Mapping[str, object] = {}
+
+
+def with_result(entry: Entry, result: str, why: str | None = None, account_id: UUID | None = None) -> Entry:
+    """The entry with what came of its action, and whose account it touched."""
+    detail = {**entry.detail, "why": why} if why else entry.detail
+    return replace(entry, result=result, detail=detail, account_id=account_id or entry.account_id)
 
 
 INSERT = """

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import Struct
 
 from crypto_orders.domain.order import Decision, Order
-from crypto_orders.domain.payment import next_ask_at
+from crypto_orders.domain.payment import Payment, next_ask_at
 from crypto_orders.kit import ids
 from crypto_orders.store.connection import Conn, Tx
 from crypto_orders.store.orders import ORDER_COLUMNS, order_of
+from crypto_orders.store.payments import payment_of
 
 IN_FLIGHT = timedelta(seconds=20)
 """A create call older than this is over; its outcome is unknown, and the order may be minted again."""
@@ -190,7 +191,7 @@ async def record_minted(tx: Tx, order: Order, decision: Decision, attempt_no: in
 
 
 class Attempt(Struct, frozen=True):
-    """The last create call of an order. `is_over` is told by the database's clock."""
+    """The last create call of an order; its age is told by the database's clock."""
 
     attempt_no: int
     state: str
@@ -199,21 +200,40 @@ class Attempt(Struct, frozen=True):
     age: timedelta
 
 
-LAST_ATTEMPT = """
-SELECT attempt_no, state, reason, pay_currency, clock_timestamp() - started_at AS age
-  FROM provider_attempts
- WHERE account_id = $1 AND order_id = $2
- ORDER BY attempt_no DESC
- LIMIT 1
+class Standing(Struct, frozen=True):
+    """Where the minting of an order stands, at the database's time `now`."""
+
+    order: Order
+    attempt: Attempt | None
+    payment: Payment | None
+    now: datetime
+
+
+STANDING = f"""
+SELECT {ORDER_COLUMNS}, date_trunc('milliseconds', clock_timestamp()) AS now,
+       a.attempt_no, a.state, a.reason, a.pay_currency AS attempt_coin, clock_timestamp() - a.started_at AS age
+  FROM orders o
+  LEFT JOIN LATERAL (SELECT * FROM provider_attempts a
+                      WHERE a.account_id = o.account_id AND a.order_id = o.order_id
+                      ORDER BY a.attempt_no DESC
+                      LIMIT 1) a ON true
+ WHERE o.account_id = $1 AND o.order_id = $2
 """
+CURRENT_PAYMENT = "SELECT * FROM payments WHERE account_id = $1 AND payment_id = $2"
 
 
-async def last_attempt(conn: Conn, account_id: UUID, order_id: str) -> Attempt | None:
-    """The last create call of an order, or None when none was ever begun."""
-    row = await conn.fetchrow(LAST_ATTEMPT, account_id, order_id)
+async def standing(conn: Conn, account_id: UUID, order_id: str) -> Standing | None:
+    """An order with its last create call and its current payment; None when there is no such order."""
+    row = await conn.fetchrow(STANDING, account_id, order_id)
     if row is None:
         return None
-    return Attempt(row["attempt_no"], row["state"], row["reason"], row["pay_currency"], row["age"])
+    order, attempt, payment = order_of(row), None, None
+    if row["attempt_no"] is not None:
+        attempt = Attempt(row["attempt_no"], row["state"], row["reason"], row["attempt_coin"], row["age"])
+    if order.payment_id is not None:
+        paid = await conn.fetchrow(CURRENT_PAYMENT, account_id, order.payment_id)
+        payment = payment_of(paid) if paid else None
+    return Standing(order, attempt, payment, row["now"])
 
 
 BEGIN_ATTEMPT = """
@@ -336,8 +356,8 @@ async def find_key(conn: Conn, account_id: UUID, idempotency_key: str) -> Replay
 
 
 COUNT_REPLAY = """
-INSERT INTO idempotency_replays (account_id, replay_id, idempotency_key, order_id, differing_fields, at)
-VALUES ($1, $2, $3, $4, $5, date_trunc('milliseconds', clock_timestamp()))
+INSERT INTO idempotency_replays (account_id, replay_id, idempotency_key, order_id, differing_fields, answered, at)
+VALUES ($1, $2, $3, $4, $5, $6, date_trunc('milliseconds', clock_timestamp()))
 """
 
 

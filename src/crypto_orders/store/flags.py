@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from crypto_orders.domain.order import Evidence, FlagKind
 from crypto_orders.kit import ids
-from crypto_orders.store.connection import Row, Tx
+from crypto_orders.store.connection import Conn, Row, Tx
 
 NO_ACCOUNT = UUID(int=0)
 """Stands for the account of a flag that concerns no order, so that every key can lead with one."""
@@ -61,9 +61,9 @@ FIND = "SELECT flag_id, account_id, kind, payment_id, order_id, state FROM flags
 LOCK = FIND + " FOR NO KEY UPDATE"
 
 
-async def find(tx: Tx, flag_id: UUID, *, lock: bool) -> Found | None:
+async def find(conn: Conn, flag_id: UUID, *, lock: bool) -> Found | None:
     """A flag by its id, locked for resolving when asked to."""
-    row = await tx.fetchrow(LOCK if lock else FIND, flag_id)
+    row = await conn.fetchrow(LOCK if lock else FIND, flag_id)
     return _found(row) if row else None
 
 
@@ -97,9 +97,7 @@ async def resolve(
     now: datetime,
 ) -> bool:
     """Close an open flag; False when somebody was faster."""
-    done = await tx.fetchval(
-        RESOLVE, flag.account_id, flag.flag_id, resolution, reason, reference, by, now
-    )
+    done = await tx.fetchval(RESOLVE, flag.account_id, flag.flag_id, resolution, reason, reference, by, now)
     return done is not None
 
 
@@ -114,3 +112,8 @@ UPDATE flags
 async def close_adopted(tx: Tx, account_id: UUID, payment_id: str) -> None:
     """Close the adoption flag of a payment that turned out to be our own create call's."""
     await tx.execute(CLOSE_ADOPTED, account_id, payment_id)
+
+
+async def now(tx: Tx) -> datetime:
+    """The database's time in whole milliseconds, for a flag that has no order to lock."""
+    return await tx.fetchval("SELECT date_trunc('milliseconds', clock_timestamp())")

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from crypto_orders.domain.order import Verdict, Via
 from crypto_orders.kit import ids
-from crypto_orders.store.connection import Conn, Row, Tx
+from crypto_orders.store.connection import Row, Tx
 
 RETRY_FIRST = timedelta(seconds=2)
 RETRY_MAX = timedelta(hours=1)
@@ -116,16 +116,3 @@ RETURNING notification_id, via, body, matched_form, verdict, actor, reason, trie
 async def claim_due(tx: Tx, limit: int) -> list[Kept]:
     """Take up to `limit` facts that are due for another try; each is due again later by itself."""
     return [_kept(row) for row in await tx.fetch(CLAIM, limit, RETRY_FIRST, RETRY_MAX)]
-
-
-UNSETTLED = """
-SELECT EXISTS (SELECT FROM notifications n
-                 JOIN payments p USING (payment_id)
-                WHERE p.account_id = $1 AND p.order_id = $2 AND n.try_at IS NOT NULL)
-    OR EXISTS (SELECT FROM notifications WHERE claimed_order_id = $2 AND try_at IS NOT NULL)
-"""
-
-
-async def has_unsettled(conn: Conn, account_id: UUID, order_id: str) -> bool:
-    """Whether a fact about an order lies in the inbox that has not been applied."""
-    return await conn.fetchval(UNSETTLED, account_id, order_id)

@@ -7,7 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar, cast
 
 import asyncpg
-from asyncpg.exceptions import DeadlockDetectedError, LockNotAvailableError, SerializationError
+from asyncpg.exceptions import (
+    DeadlockDetectedError,
+    LockNotAvailableError,
+    SerializationError,
+    UniqueViolationError,
+)
 
 from crypto_orders.store.connection import Conn, Pool, Tx
 
@@ -18,7 +23,8 @@ RETRY_PAUSE_SECONDS_MAX = 0.05
 ACQUIRE_TIMEOUT_SECONDS = 4
 """A request that finds no connection in this time is refused, so that queues stay short."""
 
-RETRIED = (DeadlockDetectedError, LockNotAvailableError, SerializationError)
+RETRIED = (DeadlockDetectedError, LockNotAvailableError, SerializationError, UniqueViolationError)
+"""Each means that another transaction was faster; the next try sees what it did."""
 
 
 class CommitUnknown(Exception):  # noqa: N818 - it reads as what happened

@@ -299,6 +299,7 @@ CREATE TABLE idempotency_replays (
     idempotency_key  text COLLATE "C" NOT NULL,
     order_id         text COLLATE "C" NOT NULL,
     differing_fields text[]           NOT NULL,
+    answered         boolean          NOT NULL,   -- false: refused because of the differing fields
     at               timestamptz(3)   NOT NULL,
     PRIMARY KEY (account_id, replay_id)
 );
