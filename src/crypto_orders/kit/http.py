@@ -91,6 +91,12 @@ class Call(Generic[DepsT, PrincipalT, BodyT, QueryT]):
         """A path parameter that is a prefixed id, as its UUID: ``{endpoint_id:whk}``."""
         return cast("UUID", self._path[name])
 
+    def tell_rate(self, limit: int, remaining: int, reset_seconds: int) -> None:
+        """Have the answer say how its client stands with its limit; the reset is seconds from now."""
+        self.response_headers["ratelimit-limit"] = str(limit)
+        self.response_headers["ratelimit-remaining"] = str(remaining)
+        self.response_headers["ratelimit-reset"] = str(reset_seconds)
+
     def with_path(self, path: Mapping[str, str | UUID]) -> None:
         """Take the converted path parameters; for the application that makes the call."""
         self._path = path
