@@ -4,13 +4,16 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 
 from crypto_orders.kit import clock
 
 JSON_MEDIA_TYPE: Final = "application/json"
+
+# An instant in a struct that is read or answered, so that the API document says what it is.
+Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 
 _encode = msgspec.json.Encoder().encode
 
