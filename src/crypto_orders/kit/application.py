@@ -55,6 +55,7 @@ _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@~-]{1,128}")
 
 # The status that the log and the metrics show when the client left before its answer.
 _CLIENT_GONE_STATUS: Final = 499
+_SERVER_ERRORS_FROM: Final = 500
 _UNMATCHED_ROUTE: Final = "(unmatched)"
 _KNOWN_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 
@@ -260,6 +261,8 @@ class HttpApp:
         if problem is None:
             _log.exception("request_failed")
             return internal()
+        if problem.status >= _SERVER_ERRORS_FROM:
+            _log.warning("request_unavailable", error=type(error).__name__)
         return problem
 
     @staticmethod
