@@ -1,45 +1,17 @@
 """API keys: found by their digest, shown by their prefix, never stored."""
 
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from crypto_orders.store.connection import Conn, Row, Tx
-
-Mode = Literal["live", "test", "admin"]
-
-
-class ApiKey(Struct, frozen=True, kw_only=True):
-    """A key as authentication needs it. `kind` follows from `mode`; an admin key has no account."""
-
-    key_id: UUID
-    account_id: UUID | None
-    mode: Mode
-    scopes: tuple[str, ...]
-    tier: str
-    revoked_at: datetime | None
-    expires_at: datetime | None
-    is_expired: bool
-    capacity: int | None
-    refill_per_second: float | None
-    override_expires_at: datetime | None
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether it works the admin API."""
-        return self.mode == "admin"
-
+from crypto_orders.domain.api_key import ApiKey, Mode
+from crypto_orders.store.connection import Conn, Tx
 
 FIND = """
-SELECT k.key_id, k.account_id, k.mode, k.scopes, coalesce(a.tier, 'admin') AS tier, k.revoked_at, k.expires_at,
-       coalesce(k.expires_at <= clock_timestamp(), false) AS is_expired,
-       r.capacity, r.refill_per_second, r.expires_at AS override_expires_at
+SELECT k.key_id, k.account_id, k.mode, k.scopes, coalesce(a.tier, 'admin') AS tier, k.revoked_at, k.expires_at
   FROM api_keys k
   LEFT JOIN accounts a USING (account_id)
-  LEFT JOIN rate_overrides r ON r.key_id = k.key_id
-                            AND (r.expires_at IS NULL OR r.expires_at > clock_timestamp())
  WHERE k.key_sha256 = $1
 """
 
@@ -47,22 +19,17 @@ SELECT k.key_id, k.account_id, k.mode, k.scopes, coalesce(a.tier, 'admin') AS ti
 async def find_key(conn: Conn, sha256: bytes) -> ApiKey | None:
     """The key with a digest, revoked and expired ones included, or None when nobody has it."""
     row = await conn.fetchrow(FIND, sha256)
-    return _key(row) if row else None
-
-
-def _key(row: Row) -> ApiKey:
+    if row is None:
+        return None
     return ApiKey(
         key_id=row["key_id"],
         account_id=row["account_id"],
-        mode=row["mode"],
+        kind="admin" if row["mode"] == "admin" else "customer",
+        livemode=row["mode"],
         scopes=tuple(row["scopes"]),
         tier=row["tier"],
         revoked_at=row["revoked_at"],
         expires_at=row["expires_at"],
-        is_expired=row["is_expired"],
-        capacity=row["capacity"],
-        refill_per_second=row["refill_per_second"],
-        override_expires_at=row["override_expires_at"],
     )
 
 

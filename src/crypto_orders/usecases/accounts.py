@@ -1,6 +1,5 @@
 """Administer who may use the service and what is sold: accounts, keys, rate limits, products."""
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,22 +7,23 @@ from uuid import UUID, uuid4
 
 from asyncpg.exceptions import ForeignKeyViolationError
 
+from crypto_orders.domain.api_key import (
+    ADMIN_SCOPES,
+    ADMIN_SCOPES_BY_DEFAULT,
+    CUSTOMER_SCOPES,
+    SECRET_ALPHABET,
+    SECRET_CHARS,
+    Mode,
+    digest,
+)
 from crypto_orders.domain.errors import BadRequest, NotFound
 from crypto_orders.store import accounts, audit, keys, products
 from crypto_orders.store.accounts import Account
 from crypto_orders.store.audit import Entry
 from crypto_orders.store.connection import Pool, Tx
-from crypto_orders.store.keys import Mode
 from crypto_orders.store.products import Product
 from crypto_orders.store.transaction import transact
 
-KEY_CHARS = 32
-KEY_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-"""Lower-case base32 (RFC 4648): 32 characters are 160 bits."""
-
-CUSTOMER_SCOPES = ("read:billing", "admin:billing", "read:webhooks", "account_owner", "read")
-ADMIN_SCOPES = ("admin:read", "admin:write", "admin:override")
-ADMIN_DEFAULT_SCOPES = ("admin:read", "admin:write")
 PREFIX_SECRET_CHARS = 4
 
 
@@ -74,19 +74,19 @@ async def create_key(pool: Pool, wanted: KeyWanted, entry: Entry) -> NewKey:
         BadRequest: a scope is unknown for its kind of key.
         NotFound: there is no such account.
     """
-    scopes = wanted.scopes or (ADMIN_DEFAULT_SCOPES if wanted.mode == "admin" else ("account_owner",))
+    scopes = wanted.scopes or (ADMIN_SCOPES_BY_DEFAULT if wanted.mode == "admin" else ("account_owner",))
     allowed = ADMIN_SCOPES if wanted.mode == "admin" else CUSTOMER_SCOPES
     unknown = [scope for scope in scopes if scope not in allowed]
     if unknown:
-        raise BadRequest(f"Unknown scope {unknown[0][:40]!r}; known are {', '.join(allowed)}.")
-    text = "".join(secrets.choice(KEY_ALPHABET) for _ in range(KEY_CHARS))
+        raise BadRequest(f"Unknown scope {unknown[0][:40]!r}; known are {', '.join(sorted(allowed))}.")
+    text = "".join(secrets.choice(SECRET_ALPHABET) for _ in range(SECRET_CHARS))
     head = f"{wanted.brand_prefix}_{wanted.mode}_"
     key_id, prefix = uuid4(), head + text[:PREFIX_SECRET_CHARS]
 
     async def work(tx: Tx) -> datetime:
         created_at = await keys.insert(
             tx,
-            sha256=key_digest(head + text),
+            sha256=digest(head + text),
             key_id=key_id,
             account_id=wanted.account_id,
             mode=wanted.mode,
@@ -113,11 +113,6 @@ async def create_key(pool: Pool, wanted: KeyWanted, entry: Entry) -> NewKey:
         created_at,
         wanted.expires_at,
     )
-
-
-def key_digest(key: str) -> bytes:
-    """What is stored of a key; 160 random bits need no slow hash."""
-    return hashlib.sha256(key.encode()).digest()
 
 
 async def revoke_key(pool: Pool, key_id: UUID, entry: Entry) -> None:

@@ -119,6 +119,12 @@ def resolved(flag: Found, how: str) -> None:
     )
 
 
+def ipn_rejected(remote_address: str, *, signatures: int) -> None:
+    """A notification came without a signature of ours; it is counted and never stored."""
+    REFUSALS.labels("ipn_signature").inc()
+    _log.warning("crypto_ipn_rejected", remote_address=remote_address, signatures=signatures)
+
+
 def swept(expired: int, healed: int, skipped: int, *, capped: bool) -> None:
     """A sweep ended."""
     for outcome, count in (("expired", expired), ("healed", healed), ("skipped", skipped)):
