@@ -1,4 +1,4 @@
-"""The verdict on a delivery attempt: the published schedule, Retry-After, 410 and the run of dead deliveries."""
+"""The verdict on a delivery attempt: the schedule, Retry-After, 410 and the run of dead deliveries."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,5 +1,7 @@
 """Webhook URLs: what is kept as given, and every spelling that must not get through."""
 
+# ruff: noqa: RUF001 - look-alike characters are what is tested here
+
 from ipaddress import IPv6Address
 from pathlib import Path
 

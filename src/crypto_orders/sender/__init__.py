@@ -1,0 +1,1 @@
+"""Sends webhooks to addresses that customers chose: to public ones alone, and within hard limits."""
