@@ -54,21 +54,25 @@ async def receive(call: Call[IntakeServices, Any, bytes, None]) -> Received:
     try:
         if payment is None:
             await facts.keep_malformed(d, arrival, fault)
-        else:
-            kept = await facts.keep(d, arrival)
+            raise bad_request(f"The notification was kept, but {fault} is missing or unreadable.")
+        kept = await facts.keep(d, arrival)
     except (StoreUnavailable, CommitUnknown) as error:
         _log.error("crypto_ipn_not_stored", reason=type(error).__name__)
         message = "The notification could not be stored."
         raise Unavailable(message, RETRY_AFTER_SECONDS) from error
-    if payment is None:
-        raise bad_request(f"The notification was kept, but {fault} is missing or unreadable.")
-    word = Word(notification_id=kept.notification_id, payment=payment, via=Via.IPN)
+    return Received(
+        await _applied(d, Word(notification_id=kept.notification_id, payment=payment, via=Via.IPN))
+    )
+
+
+async def _applied(d: Deployment, word: Word) -> str | None:
+    """Apply what is stored; the status of its order, None when there is none or it could not be applied."""
     try:
         applied = await facts.apply(d, word)
     except Exception as error:  # noqa: BLE001 - it is stored: whatever went wrong, a worker applies it
-        _log.warning("crypto_ipn_apply_failed", notification_id=str(kept.notification_id), exc_info=error)
-        return Received(None)
-    return Received(applied.order.status.value if applied.order else None)
+        _log.warning("crypto_ipn_apply_failed", notification_id=str(word.notification_id), exc_info=error)
+        return None
+    return applied.order.status.value if applied.order else None
 
 
 async def _verified(call: Call[IntakeServices, Any, bytes, None]) -> Verified:

@@ -362,7 +362,15 @@ VALUES ($1, $2, $3, $4, $5, $6, date_trunc('milliseconds', clock_timestamp()))
 
 
 async def count_replay(
-    tx: Tx, account_id: UUID, idempotency_key: str, order_id: str, differing_fields: tuple[str, ...]
+    tx: Tx,
+    account_id: UUID,
+    idempotency_key: str,
+    order_id: str,
+    differing_fields: tuple[str, ...],
+    *,
+    answered: bool,
 ) -> None:
-    """Keep one replayed answer for the metrics, with the fields that differed."""
-    await tx.execute(COUNT_REPLAY, account_id, ids.uuid7(), idempotency_key, order_id, list(differing_fields))
+    """Keep one repeated key for the metrics: the fields that differed, and whether it was answered."""
+    await tx.execute(
+        COUNT_REPLAY, account_id, ids.uuid7(), idempotency_key, order_id, list(differing_fields), answered
+    )

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar, cast
 
@@ -83,7 +83,7 @@ async def _once(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
 
 
 @asynccontextmanager
-async def _borrowed(pool: Pool) -> AsyncIterator[Conn]:
+async def _borrowed(pool: Pool) -> AsyncGenerator[Conn]:
     """Borrow a connection; the error of getting none is told apart from those of using it."""
     async with AsyncExitStack() as stack:
         try:

@@ -1,10 +1,11 @@
 """Every decision about an order as a log event and a metric, in one place."""
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from crypto_orders.domain.order import Decision, Order, Verdict, Via
 from crypto_orders.kit import log
 from crypto_orders.kit.metrics import REGISTRY
+from crypto_orders.provider import Call
 from crypto_orders.store.flags import Found
 from crypto_orders.store.orders import Raised
 
@@ -23,9 +24,30 @@ RESOLVED = Counter(
     "crypto_orders_flags_resolved", "Flags a person closed.", ("kind", "resolution"), registry=REGISTRY
 )
 SWEPT = Counter("crypto_orders_swept", "Orders a sweep looked at.", ("outcome",), registry=REGISTRY)
+PROVIDER_CALLS = Counter(
+    "crypto_orders_provider_calls", "Calls to the provider.", ("operation", "outcome"), registry=REGISTRY
+)
+PROVIDER_SECONDS = Histogram(
+    "crypto_orders_provider_seconds", "Seconds a provider call took.", ("operation",), registry=REGISTRY
+)
 REFUSALS = Counter(
     "crypto_orders_refusals", "Requests a rule refused, by rule.", ("rule",), registry=REGISTRY
 )
+
+
+def provider_call(call: Call) -> None:
+    """A call to the provider ended."""
+    PROVIDER_CALLS.labels(call.operation, call.outcome).inc()
+    PROVIDER_SECONDS.labels(call.operation).observe(call.seconds)
+    if call.reason is not None:
+        _log.info(
+            "crypto_provider_call",
+            operation=call.operation,
+            outcome=call.outcome,
+            reason=call.reason,
+            seconds=round(call.seconds, 3),
+            attempts=call.attempts,
+        )
 
 
 def started(order: Order) -> None:

@@ -23,6 +23,9 @@ SWEEP_SECONDS_MAX = 25.0
 
 ANSWER_COUNTS_FOR = timedelta(seconds=60)
 
+LIMIT_MAX = 500
+"""Orders one sweep looks at; the next one goes on from there."""
+
 Outcome = Literal["expired", "healed", "skipped"]
 
 

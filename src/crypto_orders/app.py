@@ -1,0 +1,184 @@
+"""Put the service together from its settings: the web process and the worker process."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any, Final
+
+from crypto_orders.api import account, checkout, operations, orders, problems, receipts
+from crypto_orders.api.account import AccountDeps
+from crypto_orders.api.auth import SCOPES, Authenticator, AuthSettings
+from crypto_orders.api.operations import OperationsServices
+from crypto_orders.api.services import Services
+from crypto_orders.domain import pay_link
+from crypto_orders.domain.order import Rules
+from crypto_orders.domain.rate_limit import Policy
+from crypto_orders.intake import notifications as intake
+from crypto_orders.intake.notifications import IntakeServices
+from crypto_orders.kit import openapi
+from crypto_orders.kit.application import HttpApp
+from crypto_orders.kit.encoding import encode_json
+from crypto_orders.kit.http import RouteGroup
+from crypto_orders.kit.sealing import Sealer
+from crypto_orders.provider import ProviderClient
+from crypto_orders.settings import Settings
+from crypto_orders.store import keys
+from crypto_orders.store.connection import Pool, open_pool
+from crypto_orders.usecases import observed
+from crypto_orders.usecases.deployment import CheckoutTerms, Deployment
+from crypto_orders.usecases.rate_limits import RateLimiter
+from crypto_orders.workers.jobs import order_jobs
+from crypto_orders.workers.loop import run_jobs
+
+VERSION: Final = version("crypto-orders")
+
+SEARCH_CONNECTIONS_MAX = 4
+"""Searches are support's, few at a time; they never take the connections that checkouts need."""
+
+SEARCH_TIMEOUT_MS = 3_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """The web application, and the base of its problem types."""
+
+    app: HttpApp
+    type_base: str
+
+
+@asynccontextmanager
+async def web(settings: Settings, database_url: str) -> AsyncGenerator[Web]:
+    """The web application with its connections open, for as long as the context lasts."""
+    async with _deployment(settings, database_url, "crypto-orders-web") as deployment:
+        search_pool = await open_pool(
+            database_url,
+            size=SEARCH_CONNECTIONS_MAX,
+            application_name="crypto-orders-search",
+            settings={
+                "plan_cache_mode": "force_custom_plan",
+                "statement_timeout": str(SEARCH_TIMEOUT_MS),
+            },
+        )
+        try:
+            groups = route_groups(settings, deployment, search_pool)
+            type_base = settings.error_type_base or f"{settings.public_url}/docs/errors"
+            app = HttpApp(
+                groups,
+                type_base=type_base,
+                translate=problems.translate,
+                trusted_proxies=settings.trusted_proxies,
+            )
+            yield Web(app=app, type_base=type_base)
+        finally:
+            await search_pool.close()
+
+
+async def work(settings: Settings, database_url: str, stop: asyncio.Event) -> None:
+    """Run the background jobs until `stop` is set."""
+    async with _deployment(settings, database_url, "crypto-orders-worker") as deployment:
+        jobs = order_jobs(
+            deployment,
+            reads_per_second=settings.provider_reads_per_second,
+            sweep_every_minutes=settings.sweep_every_minutes,
+            sweep_older_than_hours=settings.sweep_older_than_hours,
+        )
+        await run_jobs(jobs, stop)
+
+
+def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) -> list[RouteGroup[Any, Any]]:
+    """Every route of the service, with what it works with."""
+    limiter = RateLimiter(deployment.pool)
+    auth = _auth_settings(settings)
+    authenticator = Authenticator(deployment.pool, limiter, auth, keys.find_key)
+    services = Services(
+        deployment=deployment,
+        search_pool=search_pool,
+        public_url=settings.public_url,
+        brand_name=settings.brand_name,
+        brand_slug=settings.brand_slug,
+        key_prefix=settings.key_prefix,
+        key_mode=auth.livemode,
+        pay_link_key=_sealer(settings).derive(pay_link.PURPOSE),
+    )
+    api = RouteGroup(
+        deps=services,
+        endpoints=(*checkout.ENDPOINTS, *orders.ENDPOINTS, *receipts.ENDPOINTS),
+        authenticate=authenticator.authenticate,
+        scopes=SCOPES,
+    )
+    groups: list[RouteGroup[Any, Any]] = [
+        account.routes(AccountDeps(pool=deployment.pool, settings=auth), authenticator),
+        api,
+        intake.routes(
+            IntakeServices(
+                deployment=deployment,
+                ipn_secrets=tuple(s.reveal() for s in settings.nowpayments_ipn_secret),
+                limiter=limiter,
+            )
+        ),
+    ]
+    document = openapi.document(
+        groups, title=settings.brand_name, version=VERSION, server_url=settings.public_url
+    )
+    operations_services = OperationsServices(
+        pool=deployment.pool,
+        metrics_token=settings.metrics_token.reveal() if settings.metrics_token else None,
+        openapi=encode_json(document),
+        sandbox=settings.sandbox,
+    )
+    return [*groups, operations.routes(operations_services)]
+
+
+@asynccontextmanager
+async def _deployment(
+    settings: Settings, database_url: str, application_name: str
+) -> AsyncGenerator[Deployment]:
+    pool = await open_pool(
+        database_url, size=settings.database_connections_max, application_name=application_name
+    )
+    key = settings.nowpayments_api_key
+    try:
+        async with ProviderClient(
+            settings.nowpayments_url, key.reveal() if key else "", observe=observed.provider_call
+        ) as provider:
+            yield Deployment(
+                pool=pool,
+                provider=provider,
+                rules=Rules(
+                    tolerance=settings.pay_tolerance_percent / 100,
+                    pay_window=timedelta(minutes=settings.pay_window_minutes),
+                ),
+                terms=CheckoutTerms(
+                    pay_window=timedelta(minutes=settings.pay_window_minutes),
+                    default_coin=settings.default_pay_currency,
+                    open_max=settings.open_orders_max,
+                    per_day_max=settings.unpaid_orders_per_day_max,
+                    mismatch_rejects=settings.idempotency_mismatch == "reject",
+                    callback_url=f"{settings.public_url}{intake.PATH}",
+                ),
+            )
+    finally:
+        await pool.close()
+
+
+def _auth_settings(settings: Settings) -> AuthSettings:
+    return AuthSettings(
+        key_prefix=settings.key_prefix,
+        livemode="test" if settings.sandbox else "live",
+        account_header=f"{settings.header_prefix}Account".lower(),
+        customer_policy=Policy(
+            settings.rate_limit_customer_capacity, settings.rate_limit_customer_per_second
+        ),
+        admin_policy=Policy(settings.rate_limit_admin_capacity, settings.rate_limit_admin_per_second),
+        failure_policy=Policy(settings.rate_limit_failure_capacity, settings.rate_limit_failure_per_second),
+    )
+
+
+def _sealer(settings: Settings) -> Sealer:
+    if settings.sealing_key is None:
+        message = "CRYPTO_ORDERS_SEALING_KEY is not set"
+        raise ValueError(message)
+    return Sealer(settings.sealing_key.reveal())
