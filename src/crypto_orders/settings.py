@@ -102,6 +102,13 @@ def _secret(text: str) -> Secret | None:
     return Secret(text.strip()) if text.strip() else None
 
 
+def _database_url(text: str) -> Secret:
+    if urlsplit(text).scheme not in {"postgresql", "postgres"}:
+        message = "has to be an address such as postgresql://user:password@host/name"
+        raise ValueError(message)
+    return Secret(text)
+
+
 def _secrets(text: str) -> tuple[Secret, ...]:
     return tuple(Secret(line.strip()) for line in text.splitlines() if line.strip())
 
@@ -231,7 +238,7 @@ class Settings:
     database_url: Secret | None = _secret_setting(
         "The PostgreSQL database, as postgresql://user:password@host/name. Without it the service runs a "
         "PostgreSQL of its own in DATA_DIR.",
-        _secret,
+        _database_url,
         None,
     )
     database_connections_max: int = _setting(

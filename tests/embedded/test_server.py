@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from crypto_orders.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from crypto_orders.embedded import EmbeddedPostgres, EmbeddedPostgresError, address_of_running
 from tests.support.cluster import SMALL, make_cluster_dir
 
 
@@ -135,6 +135,19 @@ def test_a_second_owner_is_refused_by_name(shared: EmbeddedPostgres) -> None:
     with pytest.raises(EmbeddedPostgresError, match=sentence):
         second.start()
     assert shared.pid() is not None
+
+
+async def test_another_process_can_find_the_running_server(shared: EmbeddedPostgres) -> None:
+    assert address_of_running(shared.home) == shared.dsn
+
+
+def test_a_server_that_does_not_run_is_not_found() -> None:
+    directory = make_cluster_dir()
+    assert address_of_running(directory / "postgres") is None
+    with EmbeddedPostgres(directory / "postgres", options=SMALL):
+        pass
+    assert address_of_running(directory / "postgres") is None
+    shutil.rmtree(directory)
 
 
 def test_a_half_made_cluster_is_made_anew() -> None:

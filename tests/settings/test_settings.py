@@ -92,6 +92,11 @@ def test_several_notification_secrets_stand_on_lines_of_their_own() -> None:
             "CRYPTO_ORDERS_PUBLIC_URL has to be an absolute http or https URL without a query",
         ),
         ("PUBLIC_URL", "https://u:p@x.example", "CRYPTO_ORDERS_PUBLIC_URL must not hold credentials"),
+        (
+            "DATABASE_URL",
+            "hunter2@host",
+            "CRYPTO_ORDERS_DATABASE_URL has to be an address such as postgresql://user:password@host/name",
+        ),
         ("SANDBOX", "maybe", "CRYPTO_ORDERS_SANDBOX has to be true or false"),
         (
             "PAY_TOLERANCE_PERCENT",
@@ -130,7 +135,7 @@ def test_what_cannot_be_used_is_named_in_one_sentence(name: str, text: str, sent
 
 
 def test_a_secret_given_twice_is_refused() -> None:
-    twice = {"CRYPTO_ORDERS_DATABASE_URL": "a", "CRYPTO_ORDERS_DATABASE_URL_FILE": "b"}
+    twice = {"CRYPTO_ORDERS_DATABASE_URL": "postgresql://h/d", "CRYPTO_ORDERS_DATABASE_URL_FILE": "b"}
     with pytest.raises(SettingsError, match="CRYPTO_ORDERS_DATABASE_URL and CRYPTO_ORDERS_DATABASE_URL_FILE"):
         settings.read(twice)
 

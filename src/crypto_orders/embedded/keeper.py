@@ -41,9 +41,6 @@ LOCK_WAIT_SECONDS = 15.0
 ORPHAN_GRACE_SECONDS = 5.0
 """PostgreSQL itself gives its processes as long after a crash before it kills them."""
 
-LOCK_BYTES_MAX = 256
-"""A process id and a path that fits a socket's address."""
-
 STOP_SECONDS = 60.0
 """For a fast shutdown with its checkpoint; after it an immediate one, which replays WAL at the next start."""
 
@@ -226,35 +223,30 @@ def _children() -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{me}/task/{me}/children").read_text().split()]
 
 
-def own(lock: Path, socket_dir: Path) -> int:
+def own(placement: Placement, socket_dir: Path) -> int:
     """Take the cluster's lock, waiting for a predecessor that is on its way out, and tidy up after it.
 
     Returns the descriptor that holds it. Raises EmbeddedPostgresError when somebody keeps the cluster.
     """
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(placement.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = _read_owner(descriptor)[0]
-            if time.monotonic() >= deadline or (owner and process.exists(int(owner))):
-                message = f"the database in {lock.parent} is in use by process {owner or 'unknown'}"
+            owner = placement.read_owner()
+            if time.monotonic() >= deadline or (owner and process.exists(owner.pid)):
+                who = "another process" if owner is None else f"process {owner.pid}"
+                message = f"the database in {placement.home} is in use by {who}"
                 raise EmbeddedPostgresError(message) from None
             time.sleep(POLL_SECONDS)
         else:
-            left_behind = _read_owner(descriptor)[1]
-            if left_behind and left_behind != str(socket_dir):
-                shutil.rmtree(left_behind, ignore_errors=True)
+            before = placement.read_owner()
+            if before is not None and before.socket_dir != socket_dir:
+                shutil.rmtree(before.socket_dir, ignore_errors=True)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getppid()}\n{socket_dir}\n".encode(), 0)
             return descriptor
-
-
-def _read_owner(lock: int) -> tuple[str, str]:
-    """Read who owns the cluster, or owned it last: the launcher's process id and the socket's directory."""
-    lines = os.pread(lock, LOCK_BYTES_MAX, 0).decode().splitlines()
-    return (lines[0], lines[1]) if len(lines) > 1 else ("", "")
 
 
 def main() -> int:
@@ -265,7 +257,7 @@ def main() -> int:
     try:
         placement = place(Path(wish["data_dir"]))
         socket_dir = Path(wish["socket_dir"])
-        _lock = own(placement.lock, socket_dir)
+        _lock = own(placement, socket_dir)
         keeper = Keeper(placement, socket_dir, wish["options"])
         try:
             keeper.bring_up()

@@ -17,6 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from crypto_orders.embedded.errors import EmbeddedPostgresError
 
@@ -45,6 +46,13 @@ class Account:
     gid: int
 
 
+class Owner(NamedTuple):
+    """Who keeps a cluster, or kept it last: the launcher's process id, and where the socket lies."""
+
+    pid: int
+    socket_dir: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """Where one cluster lives and who runs it.
@@ -69,6 +77,14 @@ class Placement:
     def lock(self) -> Path:
         """The file whose flock means: one owner."""
         return self.home / "owner.lock"
+
+    def read_owner(self) -> Owner | None:
+        """Read who owns the cluster, or owned it last; None when nobody ever did."""
+        try:
+            pid, socket_dir = self.lock.read_text().splitlines()
+        except (FileNotFoundError, ValueError):
+            return None
+        return Owner(int(pid), Path(socket_dir))
 
 
 def place(data_dir: Path) -> Placement:

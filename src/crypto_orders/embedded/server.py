@@ -128,12 +128,12 @@ class EmbeddedPostgres:
     @property
     def dsn(self) -> str:
         """The address of the service's database, password included, for asyncpg and libpq alike."""
-        return self._dsn(installation.SERVICE_ROLE, installation.SERVICE_DATABASE)
+        return self._address(installation.SERVICE_ROLE, installation.SERVICE_DATABASE)
 
     @property
     def superuser_dsn(self) -> str:
         """The address of the database `postgres` for the superuser, password included."""
-        return self._dsn(installation.SUPERUSER, "postgres")
+        return self._address(installation.SUPERUSER, "postgres")
 
     @property
     def home(self) -> Path:
@@ -165,9 +165,11 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(message)
         return self._placement
 
-    def _dsn(self, role: str, database: str) -> str:
-        password = installation.password_of(self._placed().home, role)
-        return f"postgresql://{role}:{password}@/{database}?host={quote(str(self._socket_dir), safe='/')}"
+    def _address(self, role: str, database: str) -> str:
+        if self._socket_dir is None:
+            message = "the embedded database is not running"
+            raise EmbeddedPostgresError(message)
+        return _dsn(self._placed(), self._socket_dir, role, database)
 
     def _start_keeper(self, placement: Placement, socket_dir: Path) -> subprocess.Popen[bytes]:
         with contextlib.ExitStack() as stack:
@@ -203,6 +205,20 @@ class EmbeddedPostgres:
             return "the keeper of the embedded database ended without a word"
         answer: dict[str, str] = json.loads(line)
         return answer.get("error")
+
+
+def address_of_running(data_dir: Path) -> str | None:
+    """The service's DSN in a server that another process keeps for this directory; None when none runs."""
+    placement = place(data_dir)
+    owner = placement.read_owner()
+    if owner is None or postmaster.running_postmaster(placement.data) is None:
+        return None
+    return _dsn(placement, owner.socket_dir, installation.SERVICE_ROLE, installation.SERVICE_DATABASE)
+
+
+def _dsn(placement: Placement, socket_dir: Path, role: str, database: str) -> str:
+    password = installation.password_of(placement.home, role)
+    return f"postgresql://{role}:{password}@/{database}?host={quote(str(socket_dir), safe='/')}"
 
 
 def _make_socket_dir(placement: Placement) -> Path:
