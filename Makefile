@@ -2,6 +2,7 @@
 # make test   the whole suite, against a PostgreSQL of its own
 # make check  formatting, lint, types, import contracts, then the suite
 # make setup  only what the others need first: .venv with the hashed requirements
+# make schema write down what all migrations together make
 # make lock   resolve the requirements again (needs uv)
 
 PYTHON ?= python3
@@ -44,6 +45,9 @@ setup-test: $(VENV)/installed-test
 $(VENV)/installed-%: requirements/%.lock pyproject.toml tools/install
 	@PYTHON="$(PYTHON)" UV="$(UV)" tools/install $(VENV) $<
 	@touch $@
+
+schema: setup-test
+	$(BIN)/python -m tests.support.schema
 
 lock:
 	$(COMPILE) pyproject.toml requirements/build.in --extra test -o requirements/test.lock $(LOCK_ARGS)

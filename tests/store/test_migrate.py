@@ -9,6 +9,7 @@ import pytest
 
 from crypto_orders.store import migrate
 from tests.conftest import ClusterAddress
+from tests.support import schema
 
 
 @pytest.fixture
@@ -120,3 +121,18 @@ async def test_the_shipped_migrations_fill_an_empty_database(empty_database: str
     shipped = migrate.shipped()
     assert await migrate.migrate(empty_database, shipped) == tuple(migration.name for migration in shipped)
     assert await migrate.migrate(empty_database, shipped) == ()
+
+
+def test_all_migrations_together_are_the_schema_that_is_written_down(
+    database_url: str, cluster: ClusterAddress
+) -> None:
+    assert schema.dump(database_url, cluster.programs) == schema.SCHEMA.read_text(), "run: make schema"
+
+
+async def test_the_schema_that_is_written_down_can_be_run(
+    empty_database: str, cluster: ClusterAddress
+) -> None:
+    connection = await asyncpg.connect(empty_database)
+    await connection.execute(schema.SCHEMA.read_text())
+    await connection.close()
+    assert schema.dump(empty_database, cluster.programs) == schema.SCHEMA.read_text()
