@@ -1,5 +1,6 @@
 """The ASGI application over typed endpoints: route, authenticate, read, call, answer, and tell the log."""
 
+import asyncio
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -105,6 +106,9 @@ class _Exchange:
             headers += ((b"x-request-id", self._request_id), _NO_SNIFFING)
             message = {**message, "headers": headers}
         await self._send(message)
+        if message.get("more_body"):
+            # To a client that left, sending returns at once; the one who watches for that needs his turn.
+            await asyncio.sleep(0)
 
     async def send_whole(
         self, status: int, media_type: str | None, body: bytes, headers: Mapping[str, str]

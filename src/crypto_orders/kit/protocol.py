@@ -68,6 +68,7 @@ class HardenedProtocol(HttpToolsProtocol):
         # A head has begun and is not complete; and how many bytes of it came in reads of their own.
         self._head_open = False
         self._head_bytes = 0
+        self._begun = 0
         self._deaf = False
         self._refusal = ""
 
@@ -95,7 +96,7 @@ class HardenedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._unset_keepalive_if_required()
-        was_open = self._head_open
+        was_open, was_idle, begun_before = self._head_open, self._is_idle(), self._begun
         try:
             cast("httptools.HttpRequestParser", self.parser).feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -105,7 +106,9 @@ class HardenedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(b"" if was_open else data)
             return
-        if was_open and self._head_open:
+        if self._head_open and (was_open or (was_idle and self._begun == begun_before + 1)):
+            # All of it belongs to the head. Of a head that began behind other requests, nothing is counted
+            # until more of it comes; one read is bounded by itself.
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.head_bytes_max:
                 self._refusal = self._head_too_large()
@@ -124,6 +127,7 @@ class HardenedProtocol(HttpToolsProtocol):
         """A request starts; its head is not complete."""
         self._head_open = True
         self._head_bytes = 0
+        self._begun += 1
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
