@@ -193,7 +193,8 @@ SAVE = """
        SELECT d.delta_id, (o.created_at AT TIME ZONE 'UTC')::date, d.status, o.product, o.price_currency,
               d.sign, d.sign * o.price_cents,
               CASE WHEN d.status = 'paid' THEN extract(epoch FROM $7::timestamptz - o.created_at) * 1000 ELSE 0 END
-         FROM orders o, (VALUES ($17::uuid, o.status, -1), ($18::uuid, $3::text, 1)) AS d (delta_id, status, sign)
+         FROM orders o
+        CROSS JOIN LATERAL (VALUES ($17::uuid, o.status, -1), ($18::uuid, $3, 1)) AS d (delta_id, status, sign)
         WHERE o.account_id = $1 AND o.order_id = $2 AND $10::text IS NOT NULL
      ), told AS (
        INSERT INTO webhook_events (account_id, event_id, order_id, event_type, body, created_at, fan_out_at)
