@@ -4,6 +4,10 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 
 COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
 
+CREATE FUNCTION public.search_form(words text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN regexp_replace(replace(replace(replace(replace(replace(replace(encode((replace(lower((words COLLATE "default")), '\'::text, '\\'::text))::bytea, 'escape'::text), ' '::text, 'x'::text), '_'::text, 'z'::text), '-'::text, 'j'::text), '.'::text, 'v'::text), ','::text, 'k'::text), '/'::text, 'w'::text), '[^a-z0-9]'::text, 'q'::text, 'g'::text);
+
 CREATE TABLE public.accounts (
     account_id uuid NOT NULL,
     name text NOT NULL,
@@ -152,6 +156,15 @@ CREATE TABLE public.order_events (
     CONSTRAINT via_is_known CHECK ((via = ANY (ARRAY['ipn'::text, 'poll'::text, 'operator'::text])))
 );
 
+CREATE TABLE public.order_grand_totals (
+    status text NOT NULL,
+    product text NOT NULL,
+    price_currency text NOT NULL,
+    orders bigint NOT NULL,
+    price_cents bigint NOT NULL,
+    paid_ms bigint NOT NULL
+);
+
 CREATE TABLE public.order_routes (
     order_id text NOT NULL COLLATE pg_catalog."C",
     account_id uuid NOT NULL
@@ -185,7 +198,7 @@ CREATE TABLE public.orders (
     paid_at timestamp(3) with time zone,
     mint_due_at timestamp(3) with time zone,
     looked_at timestamp(3) with time zone,
-    search text GENERATED ALWAYS AS (regexp_replace(lower(((((order_id || ' '::text) || product) || ' '::text) || COALESCE(customer_note, ''::text))), '[^[:alnum:]]'::text, 'x'::text, 'g'::text)) STORED NOT NULL,
+    search text GENERATED ALWAYS AS (public.search_form(((((order_id || ' '::text) || product) || ' '::text) || COALESCE(customer_note, ''::text)))) STORED NOT NULL,
     CONSTRAINT currency_is_iso CHECK ((price_currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT customer_note_is_short CHECK (((char_length(customer_note) >= 1) AND (char_length(customer_note) <= 500))),
     CONSTRAINT internal_note_is_short CHECK (((char_length(internal_note) >= 1) AND (char_length(internal_note) <= 2000))),
@@ -323,6 +336,9 @@ ALTER TABLE ONLY public.order_deltas
 ALTER TABLE ONLY public.order_events
     ADD CONSTRAINT order_events_pkey PRIMARY KEY (account_id, order_id, seq);
 
+ALTER TABLE ONLY public.order_grand_totals
+    ADD CONSTRAINT order_grand_totals_pkey PRIMARY KEY (status, product, price_currency);
+
 ALTER TABLE ONLY public.order_routes
     ADD CONSTRAINT order_routes_pkey PRIMARY KEY (order_id);
 
@@ -379,6 +395,8 @@ CREATE UNIQUE INDEX flags_one_open ON public.flags USING btree (account_id, kind
 CREATE INDEX idempotency_keys_by_time ON public.idempotency_keys USING btree (created_at, account_id);
 
 CREATE INDEX idempotency_replays_by_time ON public.idempotency_replays USING btree (at, account_id);
+
+CREATE INDEX notifications_by_verdict ON public.notifications USING btree (verdict, received_at, notification_id) WHERE (verdict = ANY (ARRAY['waiting'::text, 'flagged'::text, 'superseded'::text, 'unknown_status'::text, 'unmatched'::text, 'malformed'::text]));
 
 CREATE INDEX notifications_claims ON public.notifications USING btree (claimed_order_id) WHERE ((try_at IS NOT NULL) AND (claimed_order_id IS NOT NULL));
 

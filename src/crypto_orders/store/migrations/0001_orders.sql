@@ -68,6 +68,17 @@ CREATE TABLE rate_overrides (
 
 -- ------------------------------------------------------------------ orders
 
+-- How texts are written for the search by trigrams, which knows ASCII letters and digits alone: lower case,
+-- other characters as letters and digits that stand for them. It goes character by character, so whatever
+-- contains a needle also contains the needle's form; who finds by it compares the texts themselves again.
+CREATE FUNCTION search_form(words text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN regexp_replace(
+               replace(replace(replace(replace(replace(replace(
+                   encode(replace(lower(words COLLATE "default"), '\', '\\')::bytea, 'escape'),
+               ' ', 'x'), '_', 'z'), '-', 'j'), '.', 'v'), ',', 'k'), '/', 'w'),
+           '[^a-z0-9]', 'q', 'g');
+
 CREATE TABLE orders (
     account_id     uuid           NOT NULL REFERENCES accounts,
     order_id       text COLLATE "C" NOT NULL
@@ -89,11 +100,8 @@ CREATE TABLE orders (
     paid_at        timestamptz(3),
     mint_due_at    timestamptz(3),            -- when a worker may complete the minting; null: nothing to do
     looked_at      timestamptz(3),            -- when a sweep last looked
-    -- Everything that is no letter or digit becomes an x, so that every needle of three
-    -- characters has trigrams; the exact fields are compared again by whoever searches.
     search         text           NOT NULL GENERATED ALWAYS AS (
-                       regexp_replace(lower(order_id || ' ' || product || ' ' || coalesce(customer_note, '')),
-                                      '[^[:alnum:]]', 'x', 'g')) STORED,
+                       search_form(order_id || ' ' || product || ' ' || coalesce(customer_note, ''))) STORED,
     PRIMARY KEY (account_id, order_id),
     CONSTRAINT paid_has_evidence
         CHECK ((status = 'paid') = (paid_at IS NOT NULL) AND (status <> 'paid' OR payment_id IS NOT NULL))
@@ -234,6 +242,8 @@ CREATE INDEX notifications_to_try     ON notifications (try_at) WHERE try_at IS 
 CREATE INDEX notifications_claims    ON notifications (claimed_order_id)
     WHERE try_at IS NOT NULL AND claimed_order_id IS NOT NULL;
 CREATE INDEX notifications_newest     ON notifications (received_at, notification_id);
+CREATE INDEX notifications_by_verdict ON notifications (verdict, received_at, notification_id)
+    WHERE verdict IN ('waiting', 'flagged', 'superseded', 'unknown_status', 'unmatched', 'malformed');
 CREATE INDEX notifications_of_payment ON notifications (payment_id, received_at, notification_id);
 CREATE INDEX notifications_of_order   ON notifications (order_id, received_at, notification_id)
     WHERE order_id IS NOT NULL;
@@ -360,6 +370,7 @@ CREATE TABLE order_deltas (
     paid_ms        bigint   NOT NULL
 );
 
+-- By the day of creation; `order_grand_totals` is the same over all days, which would be many to add up.
 CREATE TABLE order_totals (
     created_on     date   NOT NULL,
     status         text   NOT NULL,
@@ -369,4 +380,14 @@ CREATE TABLE order_totals (
     price_cents    bigint NOT NULL,
     paid_ms        bigint NOT NULL,
     PRIMARY KEY (created_on, status, product, price_currency)
+);
+
+CREATE TABLE order_grand_totals (
+    status         text   NOT NULL,
+    product        text   NOT NULL,
+    price_currency text   NOT NULL,
+    orders         bigint NOT NULL,
+    price_cents    bigint NOT NULL,
+    paid_ms        bigint NOT NULL,
+    PRIMARY KEY (status, product, price_currency)
 );
