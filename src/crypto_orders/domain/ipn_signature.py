@@ -28,10 +28,10 @@ BODY_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
 """Deepest nesting of arrays and objects read; a real notification has two levels."""
 
-JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | Decimal | bool | None"
+JsonValue: TypeAlias = dict[str, "JsonValue"] | list["JsonValue"] | str | Decimal | bool | None
 """What :func:`read_json_exact` returns. Every number is a Decimal; there is no float and no int."""
 
-_Parsed: TypeAlias = "dict[str, _Parsed] | list[_Parsed] | str | float | bool | None"
+_Parsed: TypeAlias = dict[str, "_Parsed"] | list["_Parsed"] | str | float | bool | None
 
 _SIGNATURE = re.compile(r"[0-9A-Fa-f]{128}")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)

@@ -269,7 +269,10 @@ def _is_failure(answer: Reply | Failure) -> bool:
 
 
 def _is_passing(answer: Reply | Failure) -> bool:
-    """Tell whether a failed read is worth repeating at once: not when we are to slow down or time is up."""
+    """Tell whether a failed read is worth repeating soon: not when told to slow down, or for a certificate.
+
+    A lost connection is not either: the HTTP library has repeated such a read once by itself.
+    """
     if isinstance(answer, Failure):
-        return answer.reason not in {CIRCUIT_OPEN, "timeout"}
+        return answer.reason not in {CIRCUIT_OPEN, "timeout", "tls_failed", "connection_lost"}
     return _is_failure(answer) and answer.status != HTTPStatus.TOO_MANY_REQUESTS
