@@ -89,6 +89,9 @@ class Connection:
 class Served:
     """A running server."""
 
+    # What the application's handlers were given, for tests that look behind the answers.
+    deps: Any = None
+
     def __init__(self, host: str, port: int, server: Server) -> None:
         self.host = host
         self.port = port
