@@ -1,6 +1,6 @@
 """The money checks before an order becomes paid: price, coin, address and amount, all exact."""
 
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from msgspec import Struct
 
@@ -8,7 +8,11 @@ from crypto_orders.domain.order import Ask, FlagKind, Order, Rules
 from crypto_orders.domain.payment import FINISHED, Payment
 from crypto_orders.domain.provider_payment import ProviderPayment
 
-CENTS = 100
+CENTS = Decimal(100)
+
+EXACT = Context(prec=200)
+"""Amounts have at most 40 digits and the tolerance 28: no product of them is ever rounded here, while
+Python's usual 28 digits would round the edge of the tolerance away."""
 
 
 class Full(Struct, frozen=True):
@@ -82,7 +86,7 @@ def said_price(said: ProviderPayment, own: ProviderPayment | None = None) -> Dec
     amount = said.price_amount
     if amount is None and own is not None:
         amount = own.price_amount
-    return None if amount is None else amount * CENTS
+    return None if amount is None else EXACT.multiply(amount, CENTS)
 
 
 def same_address(one: str, other: str) -> bool:
@@ -101,11 +105,13 @@ def _amount(payment: Payment, said: ProviderPayment, own: ProviderPayment | None
         if own is None or own.payment_status != FINISHED:
             return NeedsAnswer("actually_paid")
         return Full()
-    if paid < due * (1 - rules.tolerance):
+    if paid < EXACT.multiply(due, 1 - rules.tolerance):
         return Under()
     return Over() if exceeds(payment, paid, rules) else Full()
 
 
 def exceeds(payment: Payment, paid: Decimal | None, rules: Rules) -> bool:
     """Whether an amount is more than what was asked and the tolerance."""
-    return bool(paid and payment.pay_amount and paid > payment.pay_amount * (1 + rules.tolerance))
+    if not paid or not payment.pay_amount:
+        return False
+    return paid > EXACT.multiply(payment.pay_amount, 1 + rules.tolerance)

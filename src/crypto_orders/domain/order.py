@@ -135,8 +135,13 @@ class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def fingerprint(self) -> str:
         """`<status>:<amount>`; facts with the same one are the same news."""
-        amount = "" if not self.actually_paid else f"{self.actually_paid.normalize():f}"
-        return f"{self.provider_status or ''}:{amount}"
+        return f"{self.provider_status or ''}:{_plain(self.actually_paid) if self.actually_paid else ''}"
+
+
+def _plain(amount: Decimal) -> str:
+    """Write an amount in full, without an exponent or idle zeros; nothing is rounded."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 class Flag(Struct, frozen=True, kw_only=True):
