@@ -1,6 +1,7 @@
-"""What we, our customers and our operators do to an order: start, mint, cancel, sweep, honour, give up watching."""
+"""What we, customers and operators do to an order: start, mint, cancel, sweep, honour, stop watching."""
 
 from datetime import datetime
+from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from crypto_orders.domain.order import (
 )
 from crypto_orders.domain.payment import WAITING, Payment, ends_watch_at, first_record, hear
 from crypto_orders.domain.provider_payment import ProviderPayment
-from crypto_orders.domain.said import moved, order_status_of, webhook_of
+from crypto_orders.domain.said import flag_of_payment, moved, second_money, webhook_of
 
 ASK_AGAIN_SECONDS = 5
 """A customer whose cancel met a silent provider may try again this soon."""
@@ -56,9 +57,18 @@ def mint(order: Order, payments: tuple[Payment, ...], answer: ProviderPayment, n
     return Decision(order=order, verdict=Verdict.APPLIED, why="the payment was minted", payments=(payment,))
 
 
-def mint_mismatched(order: Order, answer: ProviderPayment, why: str, now: datetime) -> Decision:
-    """Record a create answer that is not what we asked: kept as evidence, flagged, never shown or repeated."""
-    payment = hear(first_record(answer, "mismatched", now), answer, now)
+def mint_mismatched(
+    order: Order, answer: ProviderPayment, why: str, now: datetime, payments: tuple[Payment, ...] = ()
+) -> Decision:
+    """Record a create answer that is not what we asked: kept as evidence, flagged, never shown or repeated.
+
+    What a faster notification told of the payment stays known.
+    """
+    known = next((p for p in payments if p.payment_id == answer.payment_id), None)
+    if known is None:
+        payment = hear(first_record(answer, "mismatched", now), answer, now)
+    else:
+        payment = replace(known, origin="mismatched")
     evidence = Evidence(
         at=now, provider_status=answer.payment_status, pay_currency=answer.pay_currency, note=why
     )
@@ -87,12 +97,14 @@ def cancel(order: Order, payments: tuple[Payment, ...], waiting: frozenset[str],
         Conflict: the order is not pending, or one of its payments is beyond waiting.
         Unavailable: the window is over and the provider has not spoken about every payment.
     """
-    if order.status is not Status.PENDING or any(p.provider_status != WAITING for p in payments):
-        raise Conflict("The order can no longer be cancelled.", resource="crypto_order", field="status")
+    if order.status is not Status.PENDING or any(map(_beyond_waiting, payments)):
+        detail = "The order can no longer be cancelled."
+        raise Conflict(detail, resource="crypto_order", field="status")
     if now < order.window_ends_at:
         return _end(order, Status.CANCELLED, Source.CANCEL, now)
     if not {p.payment_id for p in payments} <= waiting:
-        raise Unavailable("The payment provider did not answer.", retry_after_seconds=ASK_AGAIN_SECONDS)
+        detail = "The payment provider did not answer."
+        raise Unavailable(detail, retry_after_seconds=ASK_AGAIN_SECONDS)
     return _end(order, Status.FAILED, Source.EXPIRED, now)
 
 
@@ -106,15 +118,21 @@ def sweep(
     """
     if order.status is not Status.PENDING or now < order.window_ends_at or minting:
         return None
-    if any(p.provider_status != WAITING or p.payment_id not in waiting for p in payments):
+    if any(_beyond_waiting(p) or p.payment_id not in waiting for p in payments):
         return None
     return _end(order, Status.FAILED, Source.SWEPT, now)
+
+
+def _beyond_waiting(payment: Payment) -> bool:
+    """Whether an order may not be ended by the clock or its customer: a waiting payment may name money."""
+    return payment.provider_status != WAITING or payment.money_seen
 
 
 def honour(
     order: Order,
     payment_id: str,
     *,
+    payments: tuple[Payment, ...] = (),
     actor: str,
     reason: str,
     override: bool,
@@ -123,15 +141,14 @@ def honour(
 ) -> Decision:
     """Pay an ended order by an operator's decision: the one edge out of a terminal state.
 
+    Money seen on the order's other `payments` is flagged as it is whenever an order becomes paid.
+
     Raises:
         Conflict: the order is neither failed nor cancelled.
     """
     if order.status not in {Status.FAILED, Status.CANCELLED}:
-        raise Conflict(
-            f"Only a failed or cancelled order can be honoured; this one is {order.status}.",
-            resource="crypto_order",
-            field="status",
-        )
+        detail = f"Only a failed or cancelled order can be honoured; this one is {order.status}."
+        raise Conflict(detail, resource="crypto_order", field="status")
     paid = replace(moved(order, Status.PAID, now), payment_id=payment_id)
     detail = EventDetail(
         payment_id=payment_id, provider_status=provider_status, reason=reason, override=override, honour=True
@@ -150,26 +167,32 @@ def honour(
         verdict=Verdict.APPLIED,
         why=f"an operator honoured the {order.status} order",
         event=event,
+        flags=second_money(tuple(p for p in payments if p.payment_id != payment_id), now),
         webhook=webhook_of(paid, now, reason="ipn"),
     )
 
 
 def stop_watching(order: Order, payment: Payment, now: datetime) -> Flag | None:
-    """The flag of a payment whose watch ends while its money is still under way, if it is."""
-    if now < ends_watch_at(payment) or order.status not in {Status.CONFIRMING, Status.PARTIAL}:
+    """The flag of a payment whose watch ends while the order still hangs in the air on account of it.
+
+    That is a confirming or partial order whose current payment it is, or an order not ended yet for
+    which it has seen money; a child's money has a flag of its own.
+    """
+    if now < ends_watch_at(payment) or payment.is_child:
         return None
-    if order_status_of(payment.provider_status) not in {Status.CONFIRMING, Status.PARTIAL, Status.PAID}:
+    match order.status:
+        case Status.PENDING:
+            unsettled = payment.money_seen
+        case Status.CONFIRMING | Status.PARTIAL:
+            unsettled = payment.money_seen or payment.payment_id == order.payment_id
+        case Status.PAID | Status.FAILED | Status.CANCELLED:
+            unsettled = False
+        case _:
+            assert_never(order.status)
+    if not unsettled:
         return None
-    evidence = Evidence(
-        at=now,
-        provider_status=payment.provider_status,
-        actually_paid=payment.actually_paid,
-        pay_currency=payment.pay_currency,
-        note="still not settled a day after the provider stopped watching",
-    )
-    return Flag(
-        kind=FlagKind.STUCK, subject=payment.payment_id, payment_id=payment.payment_id, evidence=evidence
-    )
+    note = "still not settled a day after the provider stopped watching"
+    return flag_of_payment(FlagKind.STUCK, payment, now, note=note)
 
 
 def started(order: Order) -> Event:

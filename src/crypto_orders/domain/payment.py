@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from crypto_orders.domain.provider_payment import ProviderPayment, rank, shows_money
+from crypto_orders.domain.provider_payment import ProviderPayment, is_failed_class, rank, shows_money
 
 WAITING = "waiting"
 FINISHED = "finished"
@@ -59,13 +59,18 @@ class Payment(Struct, frozen=True, kw_only=True):
         """Whether the provider made it of a deposit beyond another payment."""
         return self.parent_payment_id is not None
 
+    @property
+    def is_reversed(self) -> bool:
+        """Whether it failed, as the provider confirmed, after it had been settled in part or in full."""
+        return is_failed_class(self.provider_status) and self.best_rank > (rank(self.provider_status) or 0)
+
 
 def first_record(said: ProviderPayment, origin: Origin, now: datetime) -> Payment:
     """Record a payment for the first time, from the provider's words; nothing is heard yet."""
     created_at = said.created_at or now
     return Payment(
         payment_id=said.payment_id,
-        parent_payment_id=said.parent_payment_id,
+        parent_payment_id=said.parent_payment_id if origin == "child" else None,
         origin=origin,
         pay_address=said.pay_address,
         pay_currency=said.pay_currency.lower() if said.pay_currency else None,
@@ -118,6 +123,13 @@ def hear(payment: Payment, said: ProviderPayment, now: datetime) -> Payment:
     if heard.provider_status == payment.provider_status and heard.actually_paid == payment.actually_paid:
         return heard
     return replace(heard, changed_at=now)
+
+
+def hear_reversal(payment: Payment, said: ProviderPayment, now: datetime) -> Payment:
+    """Take in a confirmed failure, which is the last word even where a settlement ranks above it."""
+    heard = hear(payment, said, now)
+    changed_at = heard.changed_at if payment.provider_status == said.payment_status else now
+    return replace(heard, provider_status=said.payment_status, changed_at=changed_at)
 
 
 def _larger(known: Decimal | None, said: Decimal | None) -> Decimal | None:

@@ -33,7 +33,7 @@ from crypto_orders.domain.order import (
     Verdict,
     WebhookEvent,
 )
-from crypto_orders.domain.payment import Payment, brings_money, first_record, hear
+from crypto_orders.domain.payment import Origin, Payment, brings_money, first_record, hear, hear_reversal
 from crypto_orders.domain.provider_payment import ProviderPayment, is_failed_class, rank, shows_money
 
 ORDER_STATUS = {
@@ -79,6 +79,10 @@ class _Case(Struct, frozen=True, kw_only=True):
         return brings_money(self.before, self.said)
 
     @property
+    def is_child(self) -> bool:
+        return self.before.is_child or self.said.parent_payment_id is not None
+
+    @property
     def is_current(self) -> bool:
         return self.order.payment_id == self.before.payment_id
 
@@ -93,12 +97,11 @@ def decide_said(
 ) -> Decision:
     """Decide what a provider's word does. Applying the same word again decides "no change"."""
     said = fact.payment
-    if said.order_id is not None and said.order_id != order.order_id:
-        flag = _flag(FlagKind.ORDER_MISMATCH, fact, now, note=f"it names order {said.order_id[:64]}")
-        why = "the payment belongs to this order, the body names another"
-        return Decision(order=order, verdict=Verdict.FLAGGED, why=why, flags=(flag,))
     known = next((p for p in payments if p.payment_id == said.payment_id), None)
     others = tuple(p for p in payments if p.payment_id != said.payment_id)
+    for word in (said, fact.answer) if known else (said,):
+        if isinstance(word, ProviderPayment) and word.order_id not in {None, order.order_id}:
+            return _of_another_order(order, fact, word, now)
     flags: tuple[Flag, ...] = ()
     if known is None:
         taken_in = _take_in(order, fact, now)
@@ -112,6 +115,12 @@ def decide_said(
     return _by_status(case)
 
 
+def _of_another_order(order: Order, fact: ProviderSaid, word: ProviderPayment, now: datetime) -> Decision:
+    flag = _flag(FlagKind.ORDER_MISMATCH, fact, now, note=f"it names order {(word.order_id or '')[:64]}")
+    why = "the payment belongs to this order, the words name another"
+    return Decision(order=order, verdict=Verdict.FLAGGED, why=why, flags=(flag,))
+
+
 # ---------------------------------------------------------------- payments met for the first time
 
 
@@ -120,13 +129,15 @@ def _take_in(
 ) -> tuple[Order, Payment, tuple[Flag, ...]] | Decision:
     """Record a payment nobody knew, or say why it has to wait or is not this order's."""
     said, answer = fact.payment, fact.answer
-    if said.parent_payment_id is not None:
-        if answer is Ask.NOT_YET:
-            return _waiting(order, "the provider is asked about a new child payment")
-        own = answer if isinstance(answer, ProviderPayment) else said
-        return order, first_record(own, "child", now), ()
     if answer is Ask.NOT_YET:
         return _waiting(order, "the provider is asked about a payment we did not know")
+    if said.parent_payment_id is not None:
+        if answer is Ask.NOT_FOUND:
+            return order, first_record(said, "child", now), ()
+        if answer.order_id in {None, order.order_id}:
+            # The provider's answers do not always name the parent.
+            parent_id = answer.parent_payment_id or said.parent_payment_id
+            return order, _record(replace(answer, parent_payment_id=parent_id), "child", fact, now), ()
     if not isinstance(answer, ProviderPayment) or answer.order_id != order.order_id:
         why = "the provider does not know it as this order's payment"
         flag = _flag(FlagKind.UNMATCHED, fact, now, note=why)
@@ -138,7 +149,7 @@ def _take_in(
         why = "an unknown payment of this order has another price"
         flag = _flag(FlagKind.AMOUNT_MISMATCH, fact, now, note=why)
         return Decision(order=order, verdict=Verdict.FLAGGED, why=why, flags=(flag,))
-    payment = first_record(answer, "child" if answer.parent_payment_id else "adopted", now)
+    payment = _record(answer, "child" if answer.parent_payment_id else "adopted", fact, now)
     if payment.is_child:
         return order, payment, ()
     flag = _flag(FlagKind.PAYMENT_ADOPTED, fact, now, note="it carries our order id and price")
@@ -147,6 +158,12 @@ def _take_in(
     if order.payment_id is None:
         order = replace(order, payment_id=payment.payment_id, updated_at=now, mint_due_at=None)
     return order, payment, (flag,)
+
+
+def _record(answer: ProviderPayment, origin: Origin, fact: ProviderSaid, now: datetime) -> Payment:
+    """Record the provider's answer, and hear it where no other word of the provider is about to be heard."""
+    payment = first_record(answer, origin, now)
+    return hear(payment, answer, now) if fact.override else payment
 
 
 def _waiting(
@@ -163,30 +180,58 @@ def _by_status(case: _Case) -> Decision:
     target = order_status_of(status)
     if target is None:
         kind = FlagKind.WRONG_ASSET if status == WRONG_ASSET_STATUS else FlagKind.UNKNOWN_STATUS
-        return _stay(case, Verdict.UNKNOWN_STATUS, f"no order status stands for {status[:64]}", kind)
+        kinds = dict.fromkeys((kind, *_kinds_of_new_money(case)))
+        return _stay(case, Verdict.UNKNOWN_STATUS, f"no order status stands for {status[:64]}", *kinds)
     below = (rank(status) or 0) < case.before.best_rank
-    if case.before.is_child or case.said.parent_payment_id is not None:
+    if case.is_child:
         return _on_child(case, below=below)
     if target is Status.FAILED and case.order.status in {Status.PARTIAL, Status.PAID}:
         return _on_failed_after_money(case)
     if below:
-        if case.new_money:
-            return _flag_cell(case, target)
-        return _stay(case, Verdict.NO_CHANGE, "the provider has said more of this payment before")
+        return _on_lower_rank(case)
     return _table(case, target)
+
+
+def _on_lower_rank(case: _Case) -> Decision:
+    """A word that the provider has gone beyond; only money that it is the first to show is still news."""
+    kinds = _kinds_of_new_money(case)
+    if kinds:
+        return _stay(case, Verdict.FLAGGED, "money that was not known before", *kinds)
+    return _stay(case, Verdict.NO_CHANGE, "the provider has said more of this payment before")
+
+
+def _kinds_of_new_money(case: _Case) -> tuple[FlagKind, ...]:
+    """What money not known before raises when the word that shows it cannot move the order."""
+    if not case.new_money:
+        return ()
+    if case.is_child:
+        return (_kind_of_child(case),)
+    match case.order.status:
+        case Status.PENDING | Status.CONFIRMING | Status.PARTIAL:
+            return (FlagKind.FAILED_WITH_MONEY,) if is_failed_class(case.before.provider_status) else ()
+        case Status.PAID:
+            expected = case.is_current and not exceeds(case.before, case.said.actually_paid, case.rules)
+            return () if expected else (FlagKind.OVERPAID,)
+        case Status.FAILED | Status.CANCELLED:
+            return (FlagKind.LATE_PAYMENT,)
+        case _:
+            assert_never(case.order.status)
 
 
 def _on_child(case: _Case, *, below: bool) -> Decision:
     if not case.after.money_seen or (below and not case.new_money):
         return _stay(case, Verdict.NO_CHANGE, "a child payment without new money")
+    return _stay(case, Verdict.FLAGGED, "a child payment never moves the order", _kind_of_child(case))
+
+
+def _kind_of_child(case: _Case) -> FlagKind:
     parent_id = case.before.parent_payment_id or case.said.parent_payment_id
     parent = next((p for p in case.others if p.payment_id == parent_id), None)
     coin = case.said.pay_currency or case.after.pay_currency
     other_coin = (
         parent is not None and coin is not None and coin.lower() != (parent.pay_currency or "").lower()
     )
-    kind = FlagKind.WRONG_ASSET if other_coin else FlagKind.REDEPOSIT
-    return _stay(case, Verdict.FLAGGED, "a child payment never moves the order", kind)
+    return FlagKind.WRONG_ASSET if other_coin else FlagKind.REDEPOSIT
 
 
 def _on_failed_after_money(case: _Case) -> Decision:
@@ -194,7 +239,7 @@ def _on_failed_after_money(case: _Case) -> Decision:
     order, fact = case.order, case.fact
     if order.status is Status.PAID and not case.is_current:
         return _other_payment_of_paid(case)
-    if order.status is Status.PARTIAL and not case.order_hangs_on_it:
+    if order.status is Status.PARTIAL and not case.order_hangs_on_it and not case.after.money_seen:
         return _superseded(case)
     if not fact.override:
         match fact.answer:
@@ -204,10 +249,12 @@ def _on_failed_after_money(case: _Case) -> Decision:
                 held = replace(case, after=case.before)
                 return _stay(held, Verdict.NO_CHANGE, "the provider itself does not say that it failed")
             case _:
-                pass
+                case = replace(case, after=hear_reversal(case.before, case.said, case.now))
     if order.status is Status.PAID:
         why = "the payment that paid the order was reversed"
         return _stay(case, Verdict.FLAGGED, why, FlagKind.REVERSED_AFTER_PAID)
+    if not case.order_hangs_on_it:
+        return _superseded(case)
     return _move(case, Status.FAILED, FlagKind.FAILED_WITH_MONEY)
 
 
@@ -219,7 +266,7 @@ def _table(case: _Case, target: Status) -> Decision:
         case Status.PENDING | Status.CONFIRMING | Status.PARTIAL:
             return _forward(case, target)
         case Status.PAID:
-            return _on_paid(case, target)
+            return _on_paid(case)
         case Status.FAILED | Status.CANCELLED:
             return _on_ended(case, target)
         case _:
@@ -261,9 +308,7 @@ def _on_finished(case: _Case) -> Decision:
             assert_never(outcome)
 
 
-def _on_paid(case: _Case, target: Status) -> Decision:
-    if target is Status.PENDING:
-        return _stay(case, Verdict.NO_CHANGE, "the order is paid")
+def _on_paid(case: _Case) -> Decision:
     if not case.is_current:
         return _other_payment_of_paid(case)
     if exceeds(case.before, case.said.actually_paid, case.rules):
@@ -274,23 +319,19 @@ def _on_paid(case: _Case, target: Status) -> Decision:
 def _other_payment_of_paid(case: _Case) -> Decision:
     if shows_money(case.said):
         return _stay(case, Verdict.FLAGGED, "money on another payment of a paid order", FlagKind.OVERPAID)
-    return _stay(case, Verdict.SUPERSEDED, "another payment paid the order")
+    verdict = Verdict.SUPERSEDED if is_failed_class(case.said.payment_status) else Verdict.NO_CHANGE
+    return _stay(case, verdict, "another payment paid the order")
 
 
 def _on_ended(case: _Case, target: Status) -> Decision:
-    late = target in {Status.CONFIRMING, Status.PARTIAL, Status.PAID}
-    if late or (target is Status.FAILED and case.new_money):
+    said_before = (rank(case.said.payment_status) or 0) <= case.before.best_rank
+    if case.before.is_reversed and said_before and not case.new_money:
+        # Its money was flagged when the failure ended the order; this is an older word, come again.
+        held = replace(case, after=case.before)
+        return _stay(held, Verdict.NO_CHANGE, "the payment has failed since this was said")
+    if case.new_money or target in {Status.CONFIRMING, Status.PARTIAL, Status.PAID}:
         return _stay(case, Verdict.FLAGGED, f"money on a {case.order.status} order", FlagKind.LATE_PAYMENT)
     return _stay(case, Verdict.NO_CHANGE, f"the order is {case.order.status}")
-
-
-def _flag_cell(case: _Case, target: Status) -> Decision:
-    """Money first heard of by a word the provider has gone beyond: only the flag of its cell is due."""
-    if case.order.status in {Status.FAILED, Status.CANCELLED}:
-        return _on_ended(case, target)
-    if case.order.status is Status.PAID:
-        return _on_paid(case, target)
-    return _stay(case, Verdict.NO_CHANGE, "the provider has said more of this payment before")
 
 
 # ---------------------------------------------------------------- decisions
@@ -299,7 +340,7 @@ def _flag_cell(case: _Case, target: Status) -> Decision:
 def _superseded(case: _Case) -> Decision:
     """A failure that is not the order's: no move, but money on it is never lost sight of."""
     why = "another payment of the order counts"
-    if case.new_money:
+    if case.after.money_seen:
         return _stay(case, Verdict.SUPERSEDED, why, FlagKind.FAILED_WITH_MONEY)
     return _stay(case, Verdict.SUPERSEDED, why)
 
@@ -332,7 +373,7 @@ def _move(case: _Case, status: Status, *kinds: FlagKind) -> Decision:
     )
     flags = case.flags + tuple(_flag(kind, fact, now, note=f"the order became {status}") for kind in kinds)
     if status is Status.PAID:
-        flags += tuple(_second_money(p, now) for p in case.others if p.money_seen and not p.is_child)
+        flags += second_money(case.others, now)
     return Decision(
         order=order,
         verdict=Verdict.APPLIED,
@@ -382,14 +423,22 @@ def _flag(kind: FlagKind, fact: ProviderSaid, now: datetime, *, note: str) -> Fl
     return Flag(kind=kind, subject=said.payment_id, payment_id=said.payment_id, evidence=evidence)
 
 
-def _second_money(payment: Payment, now: datetime) -> Flag:
+def second_money(others: tuple[Payment, ...], now: datetime) -> tuple[Flag, ...]:
+    """The flags of money that had been seen on an order's other payments when one of them paid it."""
+    return tuple(
+        flag_of_payment(FlagKind.OVERPAID, p, now, note="money on another payment when the order became paid")
+        for p in others
+        if p.money_seen and not p.is_child
+    )
+
+
+def flag_of_payment(kind: FlagKind, payment: Payment, now: datetime, *, note: str) -> Flag:
+    """A flag raised by what is recorded of a payment, not by a word that just came."""
     evidence = Evidence(
         at=now,
         provider_status=payment.provider_status,
         actually_paid=payment.actually_paid,
         pay_currency=payment.pay_currency,
-        note="money on another payment when the order became paid",
+        note=note,
     )
-    return Flag(
-        kind=FlagKind.OVERPAID, subject=payment.payment_id, payment_id=payment.payment_id, evidence=evidence
-    )
+    return Flag(kind=kind, subject=payment.payment_id, payment_id=payment.payment_id, evidence=evidence)
