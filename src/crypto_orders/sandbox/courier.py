@@ -26,7 +26,9 @@ log = logs.get()
 _IN_FLIGHT_MAX: Final = 64
 # What a merchant answers is read so far that the connection can be used again, and no further.
 _ANSWER_BYTES_MAX: Final = 64 * 1024
-# Notifications are gathered until none has come for this many steps of a walk, then sent out of order.
+# To be sent out of order, notifications are gathered until none has come for this many seconds, or for this
+# many steps of a walk where those are long.
+_REORDER_SECONDS: Final = 1.0
 _REORDER_STEPS: Final = 2.5
 _HEADERS: Final = {"content-type": "application/json", "user-agent": "axios/1.7.9"}
 
@@ -109,7 +111,7 @@ class Courier:
         if (timer := self._gathering.pop(ipn.payment_id, None)) is not None:
             timer.cancel()
         self._gathering[ipn.payment_id] = asyncio.get_running_loop().call_later(
-            self._config.step_ms * _REORDER_STEPS / 1000, self._scatter, ipn.payment_id
+            max(_REORDER_SECONDS, self._config.step_ms * _REORDER_STEPS / 1000), self._scatter, ipn.payment_id
         )
 
     def _scatter(self, payment_id: int) -> None:

@@ -164,7 +164,7 @@ def _decimal(value: object) -> Decimal | None:
         case int():
             return Decimal(value)
         case Decimal():
-            return value
+            return value if value.is_finite() else None
         case str() if _NUMBER.fullmatch(value):
             return Decimal(value.strip())
         case _:

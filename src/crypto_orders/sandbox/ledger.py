@@ -162,8 +162,8 @@ class Ledger:
         self._path = state_dir / _DATABASE_FILE
         self._database = sqlite3.connect(self._path, isolation_level=None)
         self._database.row_factory = sqlite3.Row
-        self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute("PRAGMA journal_mode = WAL")
         self._database.executescript(
             resources.files("crypto_orders.sandbox").joinpath("schema.sql").read_text(encoding="utf-8")
         )
