@@ -3,21 +3,86 @@
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from uuid import UUID
 
 import typer
 
 if TYPE_CHECKING:
     from crypto_orders.settings import Settings
 
-cli = typer.Typer(
-    help="Crypto orders through NOWPayments. Settings are CRYPTO_ORDERS_* variables: see doctor.",
-    no_args_is_help=True,
-    add_completion=False,
-    # A traceback with local variables would show secrets.
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+T = TypeVar("T")
+
+
+def _group(text: str) -> typer.Typer:
+    return typer.Typer(
+        help=text,
+        no_args_is_help=True,
+        add_completion=False,
+        # A traceback with local variables would show secrets.
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+
+cli = _group("Crypto orders through NOWPayments. Settings are CRYPTO_ORDERS_* variables: see doctor.")
+accounts = _group("Customers' accounts.")
+keys = _group("API keys of customers and of support.")
+products = _group("What is sold, and for how much.")
+cli.add_typer(accounts, name="accounts")
+cli.add_typer(keys, name="keys")
+cli.add_typer(products, name="products")
+
+
+@cli.command()
+def serve() -> None:
+    """Answer HTTP requests: the API, the pages and the provider's notifications."""
+    from crypto_orders import processes
+
+    processes.serve(_settings())
+
+
+@cli.command()
+def worker() -> None:
+    """Run the background jobs; any number of workers may run."""
+    from crypto_orders import processes
+
+    processes.work(_settings())
+
+
+@cli.command()
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(help="The port on this machine.")] = 8081,
+    state_dir: Annotated[Path, typer.Option(help="Where its payments are kept.")] = Path("var/sandbox"),
+    email: Annotated[
+        str, typer.Option(help="The login of POST /v1/auth, with the API key as its password.")
+    ] = "merchant@sandbox.invalid",
+) -> None:
+    """Play the provider, on this machine only: a faithful local NOWPayments."""
+    from crypto_orders import processes
+
+    processes.serve_sandbox(_settings(), port=port, state_dir=state_dir, email=email)
+
+
+@cli.command()
+def demo(
+    *,
+    port: Annotated[int, typer.Option(help="The service's port; another one when it is taken.")] = 8080,
+    sandbox_port: Annotated[int, typer.Option(help="The provider sandbox's port; likewise.")] = 8081,
+    data_dir: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("var/demo"),
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write URLs, keys and process ids here (JSON) when all answers.")
+    ] = None,
+) -> None:
+    """Start everything on this machine: database, provider sandbox, web and workers."""
+    from crypto_orders.demo.run import DemoOptions, run
+
+    options = DemoOptions(port=port, sandbox_port=sandbox_port, data_dir=data_dir, ready_file=ready_file)
+    run(options, os.environ)
 
 
 @cli.command()
@@ -28,17 +93,16 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database to the schema that this version needs."""
-    from crypto_orders.database import database
     from crypto_orders.store import migrate as migrations
 
-    with database(_settings()) as dsn:
-        shipped = migrations.shipped()
-        if check:
-            pending = asyncio.run(migrations.pending(dsn, shipped))
-            typer.echo("\n".join(f"pending: {name}" for name in pending) or "up to date")
-            raise typer.Exit(1 if pending else 0)
-        applied = asyncio.run(migrations.migrate(dsn, shipped))
-        typer.echo("\n".join(f"applied: {name}" for name in applied) or "up to date")
+    shipped = migrations.shipped()
+    settings = _settings()
+    if check:
+        pending = _on_database(settings, lambda dsn: migrations.pending(dsn, shipped))
+        typer.echo("\n".join(f"pending: {name}" for name in pending) or "up to date")
+        raise typer.Exit(1 if pending else 0)
+    applied = _on_database(settings, lambda dsn: migrations.migrate(dsn, shipped))
+    typer.echo("\n".join(f"applied: {name}" for name in applied) or "up to date")
 
 
 @cli.command()
@@ -50,19 +114,148 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@accounts.command("create")
+def create_account(
+    name: Annotated[str, typer.Argument(help="What to call the customer.")],
+    *,
+    tier: Annotated[str, typer.Option(help="A free label.")] = "free",
+) -> None:
+    """Make an account and show it as JSON."""
+    from crypto_orders import administration
+
+    typer.echo(_on_database(_settings(), lambda dsn: administration.create_account(dsn, name, tier)))
+
+
+@keys.command("create")
+def create_key(
+    *,
+    account: Annotated[
+        str | None, typer.Option(help="The account (acc_…) whose key it is; without it, support's.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="A scope; may be repeated. Default: account_owner, or admin:read admin:write."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="A note on what it is for.")] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="The moment it ends, such as 2027-01-01T00:00:00Z.")
+    ] = None,
+) -> None:
+    """Make a key and show it, this one time, as JSON."""
+    from crypto_orders import administration
+
+    settings = _settings()
+    account_id = None if account is None else _id("acc", account)
+    expires = None if expires_at is None else _instant(expires_at)
+    typer.echo(
+        _on_database(
+            settings,
+            lambda dsn: administration.create_key(
+                dsn,
+                settings,
+                account_id=account_id,
+                scopes=tuple(scope or ()),
+                label=label,
+                expires_at=expires,
+            ),
+        )
+    )
+
+
+@keys.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id (key_…), not the key.")]) -> None:
+    """Revoke a key from the next request on, in every process."""
+    from crypto_orders import administration
+
+    found = _id("key", key_id)
+    _on_database(_settings(), lambda dsn: administration.revoke_key(dsn, found))
+
+
+@products.command("set")
+def set_product(
+    product: Annotated[str, typer.Argument(help="Its name in the API.")],
+    price_cents: Annotated[int, typer.Argument(min=1, help="Its price in whole cents.")],
+    *,
+    currency: Annotated[str, typer.Option(help="The price's currency, three capitals.")] = "USD",
+    active: Annotated[bool, typer.Option(help="Whether it can be bought.")] = True,
+) -> None:
+    """Add or change a product and show it as JSON; orders keep the price they were started with."""
+    from crypto_orders import administration
+
+    typer.echo(
+        _on_database(
+            _settings(),
+            lambda dsn: administration.set_product(dsn, product, price_cents, currency, active=active),
+        )
+    )
+
+
 def _settings() -> "Settings":
-    """Read the settings, or end with the code that says misconfigured."""
+    """Read the settings; `main` explains what is wrong with them."""
     from crypto_orders import settings
 
+    return settings.read(os.environ)
+
+
+def _on_database(settings: "Settings", act: Callable[[str], Coroutine[None, None, T]]) -> T:
+    """Run a piece of work on the database, or end with the sentence that says why it cannot be reached."""
+    import asyncpg
+
+    from crypto_orders.database import database
+
+    with database(settings) as dsn:
+        try:
+            return asyncio.run(act(dsn))
+        except asyncpg.UndefinedTableError:
+            _end("the database lacks tables: run crypto-orders migrate.", 1)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _end(f"the database: {error or type(error).__name__}.", 1)
+
+
+def _id(prefix: str, text: str) -> UUID:
+    from crypto_orders.kit import ids
+
+    found = ids.parse_prefixed(prefix, text)
+    if found is None:
+        _end(f"{text} is no id of the form {prefix}_….", 1)
+    return found
+
+
+def _instant(text: str) -> datetime:
+    from crypto_orders.kit import clock
+
     try:
-        return settings.read(os.environ)
-    except settings.SettingsError as error:
-        _refuse(f"{error}.", settings.MISCONFIGURED_EXIT_CODE)
+        return clock.parse_instant(text)
+    except ValueError as error:
+        _end(f"{text}: {error}.", 1)
 
 
-def _refuse(sentence: str, code: int) -> NoReturn:
+def _end(sentence: str, code: int) -> NoReturn:
     typer.echo(f"crypto-orders: {sentence}", err=True)
     sys.exit(code)
+
+
+def _explain(error: Exception) -> None:
+    """End in one sentence for what a person can put right; return for everything else."""
+    from crypto_orders.domain.errors import BadRequest, NotFound
+    from crypto_orders.embedded import EmbeddedPostgresError
+    from crypto_orders.kit.process import CannotStartError
+    from crypto_orders.settings import MISCONFIGURED_EXIT_CODE, SettingsError
+    from crypto_orders.store.migrate import MigrationError
+
+    match error:
+        case EmbeddedPostgresError() | MigrationError():
+            _end(f"{error}.", 1)
+        case BadRequest():
+            _end(error.detail, 1)
+        case NotFound():
+            _end("there is no such account or key.", 1)
+        case SettingsError():
+            _end(f"{error}.", MISCONFIGURED_EXIT_CODE)
+        case CannotStartError():
+            _end(str(error), error.exit_code)
+        case _:
+            return
 
 
 def main() -> None:
@@ -70,11 +263,7 @@ def main() -> None:
     try:
         cli()
     except Exception as error:
-        from crypto_orders.embedded import EmbeddedPostgresError
-        from crypto_orders.store.migrate import MigrationError
-
-        if isinstance(error, EmbeddedPostgresError | MigrationError):
-            _refuse(f"{error}.", 1)
+        _explain(error)
         raise
 
 

@@ -11,6 +11,15 @@ _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
 
 
+class CannotStartError(Exception):
+    """This process must not, or cannot, start: one sentence for the operator, and the code to exit with."""
+
+    def __init__(self, sentence: str, exit_code: int = 1) -> None:
+        """Say why."""
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
 def end_with_parent(number: signal.Signals) -> None:
     """Have Linux send this process a signal when the thread that started it ends, by kill -9 too.
 

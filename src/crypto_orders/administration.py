@@ -1,0 +1,133 @@
+"""What an operator does from the command line: accounts, keys and products, each with its audit row."""
+
+import getpass
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from crypto_orders.kit import clock, ids
+from crypto_orders.settings import Settings
+from crypto_orders.store.audit import Actor, Entry
+from crypto_orders.store.connection import Pool, open_pool
+from crypto_orders.usecases import accounts
+from crypto_orders.usecases.accounts import KeyWanted
+
+T = TypeVar("T")
+
+
+async def create_account(dsn: str, name: str, tier: str) -> str:
+    """Make an account; its JSON."""
+
+    async def act(pool: Pool) -> str:
+        account = await accounts.create_account(
+            pool, name, tier, _entry("account.create", None, {"name": name, "tier": tier})
+        )
+        return _json(
+            {
+                "account_id": ids.prefixed("acc", account.account_id),
+                "name": account.name,
+                "tier": account.tier,
+                "created_at": clock.to_iso(account.created_at),
+            }
+        )
+
+    return await _with_pool(dsn, act)
+
+
+async def create_key(
+    dsn: str,
+    settings: Settings,
+    *,
+    account_id: UUID | None,
+    scopes: tuple[str, ...],
+    label: str | None,
+    expires_at: datetime | None,
+) -> str:
+    """Make a key of an account, or without one an admin key; its JSON, the only place it is ever shown.
+
+    Raises crypto_orders.domain.errors.BadRequest for an unknown scope, NotFound for an unknown account.
+    """
+    mode = "admin" if account_id is None else "test" if settings.sandbox else "live"
+    wanted = KeyWanted(
+        account_id=account_id,
+        mode=mode,
+        brand_prefix=settings.key_prefix,
+        scopes=scopes,
+        label=label,
+        expires_at=expires_at,
+    )
+
+    async def act(pool: Pool) -> str:
+        target = None if account_id is None else ids.prefixed("acc", account_id)
+        made = await accounts.create_key(
+            pool, wanted, _entry("key.create", target, {"mode": mode, "scopes": list(scopes), "label": label})
+        )
+        return _json(
+            {
+                "id": ids.prefixed("key", made.key_id),
+                "key": made.key,
+                "account_id": target,
+                "scopes": list(made.scopes),
+                "label": made.label,
+                "created_at": clock.to_iso(made.created_at),
+                "expires_at": None if made.expires_at is None else clock.to_iso(made.expires_at),
+            }
+        )
+
+    return await _with_pool(dsn, act)
+
+
+async def revoke_key(dsn: str, key_id: UUID) -> None:
+    """Revoke a key from the next request on. Raises domain.errors.NotFound when there is none."""
+
+    async def act(pool: Pool) -> None:
+        await accounts.revoke_key(pool, key_id, _entry("key.revoke", ids.prefixed("key", key_id), {}))
+
+    await _with_pool(dsn, act)
+
+
+async def set_product(dsn: str, product: str, price_cents: int, currency: str, *, active: bool) -> str:
+    """Add or change a product; its JSON."""
+
+    async def act(pool: Pool) -> str:
+        asked = {"price_cents": price_cents, "price_currency": currency, "active": active}
+        stored = await accounts.put_product(
+            pool, product, price_cents, currency, active=active, entry=_entry("product.set", product, asked)
+        )
+        return _json(
+            {
+                "product": stored.product,
+                "price_cents": stored.price_cents,
+                "price_currency": stored.price_currency,
+                "active": stored.active,
+                "updated_at": clock.to_iso(stored.updated_at),
+            }
+        )
+
+    return await _with_pool(dsn, act)
+
+
+async def _with_pool(dsn: str, act: Callable[[Pool], Awaitable[T]]) -> T:
+    pool = await open_pool(dsn, size=2, application_name="crypto-orders-command")
+    try:
+        return await act(pool)
+    finally:
+        await pool.close()
+
+
+def _entry(action: str, target: str | None, request: Mapping[str, object]) -> Entry:
+    return Entry(actor=Actor(name=f"cli:{_login()}"), action=action, target=target, request=request)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a uid without a name.
+        return "unknown"
+
+
+def _json(fields: Mapping[str, object]) -> str:
+    return json.dumps(fields, indent=2)

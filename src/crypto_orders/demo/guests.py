@@ -1,0 +1,76 @@
+"""The demo's people: a support key and two customers, made at the first start and kept from then on."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from crypto_orders.kit import ids
+from crypto_orders.kit.private_file import write_privately
+from crypto_orders.store.audit import Actor, Entry
+from crypto_orders.store.connection import Pool, open_pool
+from crypto_orders.usecases import accounts
+from crypto_orders.usecases.accounts import KeyWanted
+
+KNOWN: Final = "SELECT count(*) FROM api_keys WHERE key_id = ANY($1::uuid[]) AND revoked_at IS NULL"
+
+
+class Guests(msgspec.Struct, frozen=True, kw_only=True):
+    """Their keys as texts, kept in a private file because the database knows digests alone."""
+
+    admin_key: str
+    customer_key: str
+    customer_account_id: str
+    second_customer_key: str
+    key_ids: tuple[str, ...]
+
+
+async def invite(dsn: str, path: Path, key_prefix: str) -> Guests:
+    """Answer the people of an earlier start, if the database still knows them; else make new ones."""
+    pool = await open_pool(dsn, size=2, application_name="crypto-orders-demo")
+    try:
+        kept = _kept(path)
+        if kept is not None and await _are_known(pool, kept):
+            return kept
+        made = await _make(pool, key_prefix)
+    finally:
+        await pool.close()
+    write_privately(path, msgspec.json.encode(made).decode())
+    return made
+
+
+def _kept(path: Path) -> Guests | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Guests)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+async def _are_known(pool: Pool, kept: Guests) -> bool:
+    async with pool.acquire() as conn:
+        found = await conn.fetchval(KNOWN, [ids.parse_prefixed("key", text) for text in kept.key_ids])
+    return found == len(kept.key_ids)
+
+
+async def _make(pool: Pool, key_prefix: str) -> Guests:
+    entry = Entry(actor=Actor(name="demo"), action="demo.prepare", target=None, request={})
+    admin = await accounts.create_key(
+        pool,
+        KeyWanted(account_id=None, mode="admin", brand_prefix=key_prefix, label="demo support"),
+        entry,
+    )
+    customers: list[accounts.NewKey] = []
+    for name in ("Demo customer", "Second demo customer"):
+        account = await accounts.create_account(pool, name, "free", entry)
+        wanted = KeyWanted(
+            account_id=account.account_id, mode="test", brand_prefix=key_prefix, scopes=("account_owner",)
+        )
+        customers.append(await accounts.create_key(pool, wanted, entry))
+    first, second = customers
+    return Guests(
+        admin_key=admin.key,
+        customer_key=first.key,
+        customer_account_id=f"acc_{first.account_id}",
+        second_customer_key=second.key,
+        key_ids=tuple(ids.prefixed("key", key.key_id) for key in (admin, first, second)),
+    )
