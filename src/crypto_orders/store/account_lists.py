@@ -1,0 +1,82 @@
+"""Accounts and their keys as they are listed; of a key only its beginning is known."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from crypto_orders.domain.api_key import Mode
+from crypto_orders.kit.pagination import Page
+from crypto_orders.store import keyset
+from crypto_orders.store.accounts import Account
+from crypto_orders.store.connection import Conn, Row
+from crypto_orders.store.keyset import Listing
+
+ACCOUNTS = Listing(
+    kind="accounts",
+    select="SELECT account_id, name, tier, created_at FROM accounts",
+    time_column="created_at",
+    id_column="account_id",
+)
+
+
+async def newest(conn: Conn, *, limit: int, after: str | None) -> Page[Account]:
+    """Accounts, the newest first, behind the cursor `after`.
+
+    Raises:
+        MalformedCursor: `after` is no cursor of this list.
+    """
+    return await keyset.newest(conn, ACCOUNTS, _account_of, equal={}, limit=limit, after=after)
+
+
+def _account_of(row: Row) -> Account:
+    return Account(row["account_id"], row["name"], row["tier"], row["created_at"])
+
+
+class KeptKey(Struct, frozen=True, kw_only=True):
+    """A key without its secret; `prefix` is how its text begins."""
+
+    key_id: UUID
+    account_id: UUID | None
+    mode: Mode
+    scopes: tuple[str, ...]
+    label: str | None
+    prefix: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+KEYS = Listing(
+    kind="keys",
+    select="""
+SELECT key_id, account_id, mode, scopes, label, prefix, created_at, expires_at, revoked_at
+  FROM api_keys""",
+    time_column="created_at",
+    id_column="key_id",
+)
+
+
+async def newest_keys(conn: Conn, account_id: UUID, *, limit: int, after: str | None) -> Page[KeptKey]:
+    """An account's keys, revoked and expired ones included, the newest first, behind the cursor `after`.
+
+    Raises:
+        MalformedCursor: `after` is no cursor of this list.
+    """
+    return await keyset.newest(
+        conn, KEYS, _key_of, equal={"account_id": account_id}, limit=limit, after=after
+    )
+
+
+def _key_of(row: Row) -> KeptKey:
+    return KeptKey(
+        key_id=row["key_id"],
+        account_id=row["account_id"],
+        mode=row["mode"],
+        scopes=tuple(row["scopes"]),
+        label=row["label"],
+        prefix=row["prefix"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )

@@ -1,0 +1,189 @@
+"""Lists of orders, the newest first, in pages that cost the same at any depth.
+
+Three ways lead to a page. A *walk* follows an index in the order of the list and stops when the page is full;
+it is quick where matches are frequent. *Gathering* collects all matches by their own index and sorts them;
+it is quick where they are few. A search first walks a bounded stretch and gathers when that was not enough,
+so that a needle found everywhere and one found nowhere are equally cheap. Every statement here wants a
+connection with `plan_cache_mode = force_custom_plan`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from crypto_orders.domain import cursor
+from crypto_orders.domain.cursor import Position
+from crypto_orders.domain.order import Order
+from crypto_orders.kit import pagination
+from crypto_orders.kit.pagination import Page
+from crypto_orders.store import search
+from crypto_orders.store.connection import Conn, Row
+from crypto_orders.store.envelopes import Shown
+from crypto_orders.store.order_filters import Filters, clauses_of, older_than
+from crypto_orders.store.order_views import (
+    TO_CUSTOMERS,
+    TO_SUPPORT,
+    AdminShown,
+    admin_shown_of,
+    shown_of,
+    statement,
+)
+from crypto_orders.store.orders import ORDER_COLUMNS
+
+CURSOR_KIND = "orders"
+
+WALK_ORDERS_MAX = 5_000
+"""Orders a search passes before it gathers. What is rarer than a page in so many is gathered quickly."""
+
+Scope = Literal["all", "newest_20000"]
+
+NEWEST: Final = "o.created_at DESC, o.order_id DESC"
+KEYS: Final = "o.account_id, o.order_id, o.created_at"
+
+
+class Found(Struct, frozen=True):
+    """A page of orders, and how far a search for them went."""
+
+    page: Page[AdminShown]
+    search_scope: Scope
+
+
+async def of_account(conn: Conn, filters: Filters, *, limit: int, after: Position | None) -> Page[Shown]:
+    """A page of what a customer sees; the filters name the account."""
+    rows = await _walk(conn, filters, after, limit + 1, TO_CUSTOMERS)
+    return pagination.cut([shown_of(row) for row in rows], limit, lambda shown: _behind(shown.order))
+
+
+async def for_support(conn: Conn, filters: Filters, *, limit: int, after: Position | None) -> Found:
+    """A page of what support sees, over all accounts that the filters leave."""
+    rows, scope = await _rows_for_support(conn, filters, after, limit + 1)
+    page = pagination.cut([admin_shown_of(row) for row in rows], limit, lambda shown: _behind(shown.order))
+    return Found(page, scope)
+
+
+def position_of(text: str | None) -> Position | None:
+    """The position in a cursor of these lists; MalformedCursor for any other text."""
+    return None if text is None else cursor.decode(CURSOR_KIND, text)
+
+
+def _behind(order: Order) -> str:
+    return cursor.encode(CURSOR_KIND, Position(order.created_at, order.order_id))
+
+
+async def _rows_for_support(
+    conn: Conn, filters: Filters, after: Position | None, count: int
+) -> tuple[Sequence[Row], Scope]:
+    needle = filters.search
+    if needle is not None and search.is_short(needle):
+        if search.is_in_every_order(needle):
+            return await _filtered(conn, filters, after, count), "newest_20000"
+        return await _short_search(conn, filters, needle, after, count), "newest_20000"
+    if needle is None:
+        return await _filtered(conn, filters, after, count), "all"
+    if filters.flag is None:
+        rows = await _walk_a_stretch(conn, filters, needle, after, count)
+        if len(rows) == count:
+            return rows, "all"
+    return await _gather(conn, filters, needle, after, count), "all"
+
+
+async def _filtered(conn: Conn, filters: Filters, after: Position | None, count: int) -> Sequence[Row]:
+    """Without a needle. Flags are few and may all lie far back, so their orders are gathered."""
+    if filters.flag is not None:
+        return await _gather(conn, filters, None, after, count)
+    return await _walk(conn, filters, after, count, TO_SUPPORT)
+
+
+async def _walk(
+    conn: Conn, filters: Filters, after: Position | None, count: int, shown: str
+) -> Sequence[Row]:
+    c = clauses_of(filters)
+    page = f"""\
+SELECT {ORDER_COLUMNS}
+  FROM {c.source}{c.where(older_than(c, filters, after))}
+ ORDER BY {NEWEST}
+ LIMIT {c.bind(count)}"""
+    return await conn.fetch(statement(page, shown), *c.args)
+
+
+async def _walk_a_stretch(
+    conn: Conn, filters: Filters, needle: str, after: Position | None, count: int
+) -> Sequence[Row]:
+    c = clauses_of(filters)
+    page = f"""\
+SELECT {ORDER_COLUMNS}
+  FROM (SELECT o.*
+          FROM {c.source}{c.where(older_than(c, filters, after))}
+         ORDER BY {NEWEST}
+         LIMIT {WALK_ORDERS_MAX}) AS o
+ WHERE {search.match(c, needle)}
+ ORDER BY {NEWEST}
+ LIMIT {c.bind(count)}"""
+    return await conn.fetch(statement(page, TO_SUPPORT), *c.args)
+
+
+async def _gather(
+    conn: Conn, filters: Filters, needle: str | None, after: Position | None, count: int
+) -> Sequence[Row]:
+    """All matches by whatever index has the fewest, sorted. MATERIALIZED hides the limit from the planner.
+
+    Knowing it, the planner would bet on meeting enough matches soon and follow the list's order to its end.
+    """
+    c = clauses_of(filters)
+    conditions = [older_than(c, filters, after)]
+    if needle is not None:
+        conditions.append(search.match(c, needle))
+    hits = f"""\
+hits AS MATERIALIZED (
+SELECT {KEYS}
+  FROM {c.source}{c.where(*conditions)}
+     ), """
+    page = _newest_hits(c.bind(count))
+    return await conn.fetch(statement(page, TO_SUPPORT, before=hits), *c.args)
+
+
+async def _short_search(
+    conn: Conn, filters: Filters, needle: str, after: Position | None, count: int
+) -> Sequence[Row]:
+    """One or two characters: products that begin with them everywhere, anything in the newest orders.
+
+    An order id never begins with them, since all begin alike. The stretch of newest orders starts at the
+    top for every page, so that it ends at the same order for all of them.
+    """
+    c = clauses_of(filters)
+    limit = c.bind(count)
+    bound = older_than(c, filters, after)
+    top = older_than(c, filters, None)
+    begins = f"starts_with(lower(product), lower({c.bind(needle)}::text))"
+    hits = f"""\
+recent AS MATERIALIZED (
+SELECT {KEYS}
+  FROM (SELECT o.*
+          FROM {c.source}{c.where(top)}
+         ORDER BY {NEWEST}
+         LIMIT {search.RECENT_ORDERS}) AS o
+ WHERE {bound} AND {search.match(c, needle)}
+ ORDER BY {NEWEST}
+ LIMIT {limit}
+     ), sold AS MATERIALIZED (
+SELECT k.*
+  FROM (SELECT product AS begun FROM products WHERE {begins}) AS b
+ CROSS JOIN LATERAL (
+       SELECT {KEYS}
+         FROM {c.source}{c.where(bound, "o.product = b.begun")}
+        ORDER BY {NEWEST}
+        LIMIT {limit}) AS k
+     ), hits AS MATERIALIZED (
+SELECT * FROM recent
+ UNION
+SELECT * FROM sold
+     ), """
+    return await conn.fetch(statement(_newest_hits(limit), TO_SUPPORT, before=hits), *c.args)
+
+
+def _newest_hits(limit: str) -> str:
+    return f"""\
+SELECT {ORDER_COLUMNS}
+  FROM (SELECT * FROM hits ORDER BY created_at DESC, order_id DESC LIMIT {limit}) AS h
+  JOIN orders o ON o.account_id = h.account_id AND o.order_id = h.order_id"""
