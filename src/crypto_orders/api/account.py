@@ -18,6 +18,7 @@ from crypto_orders.kit import clock, ids
 from crypto_orders.kit.http import Call, Endpoint, RouteGroup
 from crypto_orders.store import rate_limits
 from crypto_orders.store.connection import Pool
+from crypto_orders.store.transaction import ACQUIRE_TIMEOUT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ async def show_rate_limits(call: _Call) -> RateLimits:
     """Say what limits the key, and whether that is its own or its kind's."""
     principal = call.principal
     policy = call.deps.settings.policy_of(principal.kind)
-    async with call.deps.pool.acquire() as conn:
+    async with call.deps.pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as conn:
         override = await rate_limits.find_override(conn, principal.key_id)
     expires_at = None
     if override is not None:

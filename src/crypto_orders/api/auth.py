@@ -22,6 +22,7 @@ from crypto_orders.kit import clock, ids, log
 from crypto_orders.kit.http import Call
 from crypto_orders.kit.problem import Problem, bad_request, rate_limited
 from crypto_orders.store.connection import Conn, Pool
+from crypto_orders.store.transaction import ACQUIRE_TIMEOUT_SECONDS
 from crypto_orders.usecases.rate_limits import RateLimiter
 
 # The scope of a route that any valid key may call, whatever its kind.
@@ -125,7 +126,7 @@ class Authenticator:
         if mode not in {"admin", self._settings.livemode}:
             # Of another form, or for another kind of deployment: the table is not asked.
             return await self._fail(call, "invalid-key", "This is no API key of this deployment.")
-        async with self._pool.acquire() as conn:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as conn:
             key = await self._find_key(conn, digest(text))
         if key is None or key.livemode != mode:
             return await self._fail(call, "invalid-key", "This is no API key of this deployment.")

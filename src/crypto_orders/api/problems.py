@@ -15,10 +15,17 @@ from crypto_orders.domain.errors import (
     ValidationFailed,
 )
 from crypto_orders.kit.problem import Problem, bad_request, not_found, unavailable, validation_failed
-from crypto_orders.store.transaction import LOST, RETRIED, CommitUnknown, StoreUnavailable
+from crypto_orders.store.transaction import LOST, CommitUnknown, StoreUnavailable
 
 # A database that restarts or fails over is back in about this time.
 STORE_RETRY_AFTER_SECONDS: Final = 2
+
+# Others were faster, each time it was tried.
+_CONTENDED: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.SerializationError,
+)
 
 
 def translate(error: Exception) -> Problem | None:
@@ -83,7 +90,7 @@ TABLE: Final[Mapping[type[BaseException], Callable[[Any], Problem]]] = {
     StoreUnavailable: _store_unavailable,
     CommitUnknown: _store_unavailable,
     # Reads go to the driver directly; these are its ways to say that the server or a lock is away.
-    **dict.fromkeys((*LOST, *RETRIED, asyncpg.PostgresConnectionError, TimeoutError), _store_unavailable),
+    **dict.fromkeys((*LOST, *_CONTENDED, TimeoutError), _store_unavailable),
 }
 
 
