@@ -74,6 +74,7 @@ def demo(
     port: Annotated[int, typer.Option(help="The service's port; another one when it is taken.")] = 8080,
     sandbox_port: Annotated[int, typer.Option(help="The provider sandbox's port; likewise.")] = 8081,
     data_dir: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("var/demo"),
+    seed: Annotated[bool, typer.Option("--seed/--no-seed", help="Make demo data at the first start.")] = True,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write URLs, keys and process ids here (JSON) when all answers.")
     ] = None,
@@ -81,7 +82,9 @@ def demo(
     """Start everything on this machine: database, provider sandbox, web and workers."""
     from crypto_orders.demo.run import DemoOptions, run
 
-    options = DemoOptions(port=port, sandbox_port=sandbox_port, data_dir=data_dir, ready_file=ready_file)
+    options = DemoOptions(
+        port=port, sandbox_port=sandbox_port, data_dir=data_dir, seed=seed, ready_file=ready_file
+    )
     run(options, os.environ)
 
 

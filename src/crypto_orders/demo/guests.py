@@ -1,5 +1,6 @@
 """The demo's people: a support key and two customers, made at the first start and kept from then on."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,9 @@ from crypto_orders.kit.private_file import write_privately
 from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool, open_pool
 from crypto_orders.usecases import accounts
-from crypto_orders.usecases.accounts import KeyWanted
+from crypto_orders.usecases.accounts import KeyWanted, NewKey
+
+ENTRY: Final = Entry(actor=Actor(name="demo"), action="demo.prepare", target=None, request={})
 
 KNOWN: Final = "SELECT count(*) FROM api_keys WHERE key_id = ANY($1::uuid[]) AND revoked_at IS NULL"
 
@@ -52,21 +55,28 @@ async def _are_known(pool: Pool, kept: Guests) -> bool:
     return found == len(kept.key_ids)
 
 
-async def _make(pool: Pool, key_prefix: str) -> Guests:
-    entry = Entry(actor=Actor(name="demo"), action="demo.prepare", target=None, request={})
-    admin = await accounts.create_key(
-        pool,
-        KeyWanted(account_id=None, mode="admin", brand_prefix=key_prefix, label="demo support"),
-        entry,
+async def open_accounts(dsn: str, names: Iterable[str], key_prefix: str) -> Mapping[str, str]:
+    """Make further accounts; a key of each by the account's name."""
+    pool = await open_pool(dsn, size=2, application_name="crypto-orders-demo")
+    try:
+        return {name: (await _open_account(pool, name, key_prefix)).key for name in names}
+    finally:
+        await pool.close()
+
+
+async def _open_account(pool: Pool, name: str, key_prefix: str) -> NewKey:
+    account = await accounts.create_account(pool, name, "free", ENTRY)
+    wanted = KeyWanted(
+        account_id=account.account_id, mode="test", brand_prefix=key_prefix, scopes=("account_owner",)
     )
-    customers: list[accounts.NewKey] = []
-    for name in ("Demo customer", "Second demo customer"):
-        account = await accounts.create_account(pool, name, "free", entry)
-        wanted = KeyWanted(
-            account_id=account.account_id, mode="test", brand_prefix=key_prefix, scopes=("account_owner",)
-        )
-        customers.append(await accounts.create_key(pool, wanted, entry))
-    first, second = customers
+    return await accounts.create_key(pool, wanted, ENTRY)
+
+
+async def _make(pool: Pool, key_prefix: str) -> Guests:
+    wanted = KeyWanted(account_id=None, mode="admin", brand_prefix=key_prefix, label="demo support")
+    admin = await accounts.create_key(pool, wanted, ENTRY)
+    first = await _open_account(pool, "Demo customer", key_prefix)
+    second = await _open_account(pool, "Second demo customer", key_prefix)
     return Guests(
         admin_key=admin.key,
         customer_key=first.key,

@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Final
 
 from crypto_orders import settings as configuration
-from crypto_orders.demo import guests, telling
+from crypto_orders.demo import guests, seed, telling
 from crypto_orders.demo.supervisor import Child, Supervisor
 from crypto_orders.demo.telling import Origins, Secrets
 from crypto_orders.embedded import EmbeddedPostgres
@@ -25,7 +25,7 @@ from crypto_orders.store import migrate
 
 HOST: Final = "127.0.0.1"
 
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 180.0
 """For everything to answer; a busy small machine may need it."""
 
 PROBE_SECONDS: Final = 2.0
@@ -43,6 +43,7 @@ class DemoOptions:
     port: int
     sandbox_port: int
     data_dir: Path
+    seed: bool
     ready_file: Path | None
 
 
@@ -112,11 +113,26 @@ class Demo:
                 return
             sentence = f"not everything answered within {START_SECONDS:g} seconds; the log above says why."
             raise CannotStartError(sentence)
-        self._guests = asyncio.run(guests.invite(dsn, self._secrets_dir / "keys", settings.key_prefix))
+        people = asyncio.run(guests.invite(dsn, self._secrets_dir / "keys", settings.key_prefix))
+        self._seed_once(dsn, settings.key_prefix)
+        if self._supervisor.stopping:
+            return
+        self._guests = people
         self._write_ready_file()
         telling.show_box(
             self._origins, self._guests, data_dir=self._data_dir, database_home=self._database.home
         )
+
+    def _seed_once(self, dsn: str, key_prefix: str) -> None:
+        """Make the demo data at the first start with this database."""
+        done = self._data_dir / "seeded"
+        if not self._options.seed or done.exists():
+            return
+        logger.info("demo_data_started")
+        keys = asyncio.run(guests.open_accounts(dsn, seed.STORIES, key_prefix))
+        seed.seed(self._origins, keys, lambda: self._supervisor.stopping)
+        done.touch()
+        logger.info("demo_data_made")
 
     def _child_environ(self) -> Mapping[str, str]:
         """Answer the environment of the service's processes: the user's, except for what we decide."""

@@ -1,0 +1,253 @@
+"""`crypto-orders demo` as a person and a program meet it: one start serves most of these tests."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import make_cluster_dir
+
+DEADLINE_SECONDS = 240.0
+
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+class Demo:
+    """A running demo, its output in a file, and what its ready file says."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.home = home
+        self.ready_file = home / "ready.json"
+        self.log = home / "demo.log"
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_ORDERS_")}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "crypto_orders", "demo", "--port=0", "--sandbox-port=0"),
+                    *(f"--data-dir={home}/data", f"--ready-file={self.ready_file}", *arguments),
+                ],
+                env={**environ, "CRYPTO_ORDERS_PAY_WINDOW_MINUTES": "45"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.told: dict[str, Any] = {}
+
+    def wait(self) -> "Demo":
+        """Wait until it says that it is ready."""
+        wait_until(lambda: self.ready_file.exists() or self.process.poll() is not None)
+        assert self.ready_file.exists(), self.log.read_text()
+        self.told = self.read()
+        return self
+
+    def read(self) -> dict[str, Any]:
+        return json.loads(self.ready_file.read_text())
+
+    def call(
+        self, method: str, path: str, body: object = None, *, key: str = "customer_key", at: str = "base_url"
+    ) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            self.told[at] + path,
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {self.told[key]}", "Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def check_out(self) -> Any:
+        status, order = self.call("POST", "/v1/billing/crypto-checkout", {"product": "solo_manual"})
+        assert status == 201
+        return order
+
+    def order(self, order_id: str) -> Any:
+        return self.call("GET", f"/v1/billing/crypto-orders/{order_id}")[1]
+
+    def stop(self) -> None:
+        """Stop it as Ctrl-C does."""
+        pids = [*self.read()["pids"].values(), self.process.pid]
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(60) == 0
+        assert all(is_gone(pid) for pid in pids)
+        assert not self.ready_file.exists()
+
+
+@pytest.fixture(scope="module")
+def home() -> Generator[Path]:
+    directory = make_cluster_dir()
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def demo(home: Path) -> Generator[Demo]:
+    running = Demo(home).wait()
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def test_the_ready_file_says_everything_and_is_private(demo: Demo) -> None:
+    assert stat.S_IMODE(demo.ready_file.stat().st_mode) == 0o600
+    assert set(demo.told) == {
+        "base_url",
+        "sandbox_url",
+        "admin_key",
+        "customer_key",
+        "customer_account_id",
+        "second_customer_key",
+        "ipn_secret",
+        "provider_api_key",
+        "database_url",
+        "pids",
+    }
+    assert set(demo.told["pids"]) == {"postgres", "web", "workers", "sandbox"}
+    assert all(not is_gone(pid) for pid in demo.told["pids"].values())
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", demo.told["base_url"])
+    assert re.fullmatch(r"ds_admin_[a-z2-7]{32}", demo.told["admin_key"])
+    assert re.fullmatch(r"ds_test_[a-z2-7]{32}", demo.told["second_customer_key"])
+
+
+def test_the_keys_are_whose_they_are_said_to_be(demo: Demo) -> None:
+    status, customer = demo.call("GET", "/v1/whoami")
+    assert (status, customer["account_id"]) == (200, demo.told["customer_account_id"])
+    assert customer["scopes"] == ["account_owner"]
+    assert demo.call("GET", "/v1/whoami", key="admin_key")[1]["scopes"] == ["admin:read", "admin:write"]
+    second = demo.call("GET", "/v1/whoami", key="second_customer_key")[1]
+    assert second["account_id"] != demo.told["customer_account_id"]
+
+
+def test_the_printed_customers_start_empty_beside_demo_data_of_others(demo: Demo) -> None:
+    for key in ("customer_key", "second_customer_key"):
+        assert demo.call("GET", "/v1/billing/crypto-orders", key=key)[1]["orders"] == []
+    log = demo.log.read_text()
+    assert '"event":"demo_data_made"' in log
+    assert "demo_story_failed" not in log
+
+
+def test_the_box_holds_a_curl_line_that_works_when_pasted_and_no_secret_of_the_provider(demo: Demo) -> None:
+    log = demo.log.read_text()
+    assert demo.told["ipn_secret"] not in log
+    assert demo.told["provider_api_key"] not in log
+    box = log.split("Crypto Orders is running.")[1]
+    for said in ("base_url", "sandbox_url", "admin_key", "customer_key", "second_customer_key"):
+        assert demo.told[said] in box
+    assert f"rm -rf {demo.home}/data" in box
+    assert "Ctrl-C" in box
+    line = next(line for line in box.splitlines() if line.strip().startswith("curl "))
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["provider"] == "nowpayments"
+
+
+def test_an_order_is_paid_through_the_sandbox(demo: Demo) -> None:
+    order = demo.check_out()
+    payment_id = demo.order(order["order_id"])["payment_id"]
+    status, _ = demo.call("POST", f"/sandbox/payments/{payment_id}/pay", {}, at="sandbox_url")
+    assert status == 202
+    wait_until(lambda: demo.order(order["order_id"])["status"] == "paid")
+
+
+def test_settings_of_the_user_reach_the_service(demo: Demo) -> None:
+    order = demo.check_out()
+    moments = [time.strptime(order[name], "%Y-%m-%dT%H:%M:%S.%fZ") for name in ("created_at", "expires_at")]
+    created, expires = (time.mktime(moment) for moment in moments)
+    assert expires - created == 45 * 60
+
+
+@pytest.mark.parametrize("name", ["web", "workers", "sandbox", "postgres"])
+def test_a_killed_process_is_back_and_the_ready_file_knows_it(demo: Demo, name: str) -> None:
+    before = demo.read()["pids"]
+    os.kill(before[name], signal.SIGKILL)
+    after = wait_until(lambda: (pids := demo.read()["pids"])[name] not in {None, before[name]} and pids)
+    assert {other: pid for other, pid in after.items() if other != name} == {
+        other: pid for other, pid in before.items() if other != name
+    }
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            return demo.call("GET", "/readyz")[0] == 200 and demo.call("GET", "/v1/whoami")[0] == 200
+        return False
+
+    wait_until(answers)
+
+
+def test_a_second_start_keeps_data_and_keys_says_which_ports_are_taken_and_dies_as_a_whole(
+    demo: Demo,
+) -> None:
+    orders = demo.call("GET", "/v1/billing/crypto-orders")[1]["orders"]
+    before = demo.told
+    demo.stop()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        again = Demo(demo.home, f"--port={port}").wait()
+        assert f'"event":"port_taken","name":"web","wanted":{port},' in again.log.read_text()
+        assert not again.told["base_url"].endswith(f":{port}")
+    for kept in ("admin_key", "customer_key", "second_customer_key", "ipn_secret", "provider_api_key"):
+        assert again.told[kept] == before[kept]
+    assert again.call("GET", "/v1/billing/crypto-orders")[1]["orders"] == orders
+    assert "demo_data_started" not in again.log.read_text()
+    pids = list(again.read()["pids"].values())
+    again.process.kill()
+    again.process.wait()
+    wait_until(lambda: all(is_gone(pid) for pid in pids))
+
+
+def test_a_second_demo_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    home = make_cluster_dir()
+    first = Demo(home, "--no-seed").wait()
+    second = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "crypto_orders",
+            "demo",
+            "--port=0",
+            "--sandbox-port=0",
+            f"--data-dir={home}/data",
+        ],
+        stdout=(tmp_path / "log").open("w"),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert second.stderr.startswith(
+        f"crypto-orders: the database in {home}/data/postgres is in use by process"
+    )
+    first.stop()
+    shutil.rmtree(home)
