@@ -200,8 +200,7 @@ async def served(config: SandboxConfig) -> AsyncGenerator[Provider]:
     try:
         async with aiohttp.ClientSession() as session:
             yield Provider(f"http://127.0.0.1:{listener.getsockname()[1]}", session)
-        while server.server_state.connections:
-            await asyncio.sleep(0.001)
+        await eventually(lambda: not server.server_state.connections)
     finally:
         await server.shutdown(sockets=[listener])
 
