@@ -10,6 +10,9 @@ from typing import Any, Final
 
 from crypto_orders.api import account, checkout, operations, orders, problems, receipts
 from crypto_orders.api.account import AccountDeps
+from crypto_orders.api.admin import accounts as admin_accounts
+from crypto_orders.api.admin import actions, exports, lists
+from crypto_orders.api.admin import orders as admin_orders
 from crypto_orders.api.auth import SCOPES, Authenticator, AuthSettings
 from crypto_orders.api.operations import OperationsServices
 from crypto_orders.api.services import Services
@@ -105,7 +108,16 @@ def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) 
     )
     api = RouteGroup(
         deps=services,
-        endpoints=(*checkout.ENDPOINTS, *orders.ENDPOINTS, *receipts.ENDPOINTS),
+        endpoints=(
+            *checkout.ENDPOINTS,
+            *orders.ENDPOINTS,
+            *receipts.ENDPOINTS,
+            *admin_orders.ENDPOINTS,
+            *exports.ENDPOINTS,
+            *actions.ENDPOINTS,
+            *lists.ENDPOINTS,
+            *admin_accounts.ENDPOINTS,
+        ),
         authenticate=authenticator.authenticate,
         scopes=SCOPES,
     )
