@@ -1,5 +1,6 @@
 """Administer who may use the service and what is sold: accounts, keys, rate limits, products."""
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from crypto_orders.store.products import Product
 from crypto_orders.store.transaction import transact
 
 PREFIX_SECRET_CHARS = 4
+PRODUCT_FORM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)

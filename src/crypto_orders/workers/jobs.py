@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from crypto_orders.store import checkouts
-from crypto_orders.usecases import inbox, minting, reconcile, sweep
+from crypto_orders.usecases import inbox, minting, reconcile, rollups, sweep
 from crypto_orders.usecases.deployment import Deployment
 from crypto_orders.workers.loop import Job
 
@@ -26,6 +26,7 @@ def order_jobs(
             pause_seconds=sweep_every_minutes * 60,
             rests_after_work=True,
         ),
+        Job("fold_rollups", partial(rollups.fold, d.pool), pause_seconds=2),
     )
 
 
