@@ -82,6 +82,11 @@ class Connection:
             except ConnectionError:
                 return b""
 
+    def finish(self) -> None:
+        """Say that nothing more will be sent."""
+        with suppress(OSError):
+            self._writer.write_eof()
+
     def close(self) -> None:
         self._writer.close()
 

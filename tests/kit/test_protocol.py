@@ -1,6 +1,8 @@
 """The protocol by bytes: framing that cannot be read in two ways, bounds of size, and clocks."""
 
 import asyncio
+import random
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -255,6 +257,61 @@ async def test_nothing_announces_a_product_or_a_version(served: Served) -> None:
         assert "server" not in reply.headers
         assert "x-powered-by" not in reply.headers
         assert "uvicorn" not in str(reply).lower()
+
+
+PIECES = [
+    b"GET /hello HTTP/1.1\r\n",
+    b"POST /echo HTTP/1.1\r\n",
+    b"POST /hello HTTP/1.0\r\n",
+    b"FROB /hello HTTP/1.1\r\n",
+    b"GET /%00%ff/x?a=%zz HTTP/1.1\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\n",
+    b"Host: a\r\n",
+    b"Host: b\r\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"Content-Length: 3\r\n",
+    b"Content-Length: 70000\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+    b"Expect: 100-continue\r\n",
+    b"abc",
+    b"3\r\nabc\r\n",
+    b"0\r\n\r\n",
+    b"\x00",
+    b"\xff\xfe",
+    b" ",
+    b":",
+    b"\n",
+    b"X: y\r\n z\r\n",
+    b"x" * 5000,
+    b"Authorization: Bearer \xe9\r\n",
+    b"X-Request-Id: \r\n",
+]
+
+
+async def test_no_bytes_bring_the_server_down(quick: Served) -> None:
+    failures: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    chance = random.Random(7)
+
+    async def speak() -> bytes:
+        connection = await quick.connect()
+        for _ in range(chance.randint(1, 3)):
+            await connection.send(b"".join(chance.choices(PIECES, k=chance.randint(1, 8))))
+            await asyncio.sleep(0)
+        connection.finish()
+        return await connection.rest()
+
+    for _ in range(10):
+        for answer in await asyncio.gather(*(speak() for _ in range(40))):
+            statuses = set(re.findall(rb"HTTP/1\.1 (\d{3})", answer))
+            assert statuses <= {b"100", b"200", b"400", b"404", b"405", b"413"}
+    loop.set_exception_handler(None)
+    assert failures == []
+    assert (await quick.request("GET", "/hello")).status == 200
 
 
 # -- silent and dripping clients: each is cut off; the test asserts that it ends, not when --------------

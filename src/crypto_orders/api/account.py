@@ -6,7 +6,6 @@ from typing import Any, Literal
 import msgspec
 
 from crypto_orders.api.auth import (
-    ANY_KEY,
     SCOPES,
     WHOAMI_ROUTE,
     Authenticator,
@@ -15,7 +14,7 @@ from crypto_orders.api.auth import (
 )
 from crypto_orders.domain.rate_limit import bucket_of_key
 from crypto_orders.kit import clock, ids
-from crypto_orders.kit.http import Call, Endpoint, RouteGroup
+from crypto_orders.kit.http import ANY_KEY, Call, Endpoint, RouteGroup
 from crypto_orders.store import rate_limits
 from crypto_orders.store.connection import Pool
 from crypto_orders.store.transaction import ACQUIRE_TIMEOUT_SECONDS

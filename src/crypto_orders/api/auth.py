@@ -19,14 +19,12 @@ from crypto_orders.domain.rate_limit import (
     bucket_of_key,
 )
 from crypto_orders.kit import clock, ids, log
-from crypto_orders.kit.http import Call
+from crypto_orders.kit.http import ANY_KEY, Call
 from crypto_orders.kit.problem import Problem, bad_request, rate_limited
 from crypto_orders.store.connection import Conn, Pool
 from crypto_orders.store.transaction import ACQUIRE_TIMEOUT_SECONDS
 from crypto_orders.usecases.rate_limits import RateLimiter
 
-# The scope of a route that any valid key may call, whatever its kind.
-ANY_KEY: Final = "(any key)"
 SCOPES: Final = CUSTOMER_SCOPES | ADMIN_SCOPES | {ANY_KEY}
 
 # A client that asks who it is may be about to find out why it asks for the wrong account.

@@ -24,6 +24,9 @@ InputError = Literal["bad-request", "validation-failed"]
 # The scope of a route that needs no key. It is written out, so that leaving it out stays an error.
 PUBLIC: Final = "(public)"
 
+# The scope of a route that every valid key opens, whatever its kind.
+ANY_KEY: Final = "(any key)"
+
 _PARAMETER = re.compile(r"\{(?P<name>[a-z_]+)(?::(?P<kind>[a-z_]+))?\}", re.ASCII)
 _TEXT_CHARS_MAX = 200
 

@@ -8,6 +8,7 @@ import msgspec
 
 from crypto_orders.kit.encoding import JSON_MEDIA_TYPE
 from crypto_orders.kit.http import (
+    ANY_KEY,
     PUBLIC,
     Endpoint,
     HeaderParameter,
@@ -162,7 +163,7 @@ def _operation(
             str(endpoint.status): _success(endpoint, schemas),
             **{str(status): _error(slugs, status) for status, slugs in _errors(endpoint).items()},
         },
-        "security": [] if is_public else [{"key": [endpoint.scope]}],
+        "security": [] if is_public else [{"key": [] if endpoint.scope == ANY_KEY else [endpoint.scope]}],
     }
     if endpoint.body is bytes:
         operation["requestBody"] = {"content": {"application/octet-stream": {}}, "required": True}
@@ -176,7 +177,12 @@ def _operation(
 
 
 def _described(endpoint: Endpoint[Any, Any, Any, Any]) -> str:
-    needed = "" if endpoint.scope == PUBLIC else f"Needs a key with the scope `{endpoint.scope}`."
+    if endpoint.scope == PUBLIC:
+        needed = ""
+    elif endpoint.scope == ANY_KEY:
+        needed = "Any valid key opens it."
+    else:
+        needed = f"Needs a key with the scope `{endpoint.scope}`."
     return "\n\n".join(part for part in (endpoint.description, needed) if part)
 
 

@@ -71,8 +71,8 @@ def make_server(
     Nothing it sends names a product or a version. It writes no access log: the application does.
     """
     limits = limits or Limits()
-    # What it says of failed requests is said by the application, with the request id.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    # Its chatter about connections is said better by the protocol and the application.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
         http=serving(type_base, limits),
