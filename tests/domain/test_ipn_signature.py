@@ -6,7 +6,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto_orders.domain.ipn_signature import (
@@ -22,6 +22,9 @@ from crypto_orders.domain.ipn_signature import (
     sign,
     verify,
 )
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no finding."""
 
 SECRET = "kQ7+/=Zr w9"
 BODY = (
@@ -163,6 +166,7 @@ def test_the_recipes_that_others_use_in_place_of_the_providers_are_refused() -> 
         assert verify(body, hmac_hex(SECRET, text), [SECRET]) is None
 
 
+@PATIENT
 @given(st.text(max_size=140), st.binary(max_size=200))
 def test_no_header_and_no_body_breaks_the_check(header: str, body: bytes) -> None:
     assert verify(body, header, [SECRET]) is None
@@ -261,6 +265,7 @@ JSON_LIKE = st.recursive(
 )
 
 
+@PATIENT
 @given(JSON_LIKE)
 def test_the_canonical_form_of_a_canonical_form_is_itself(value: object) -> None:
     raw = json.dumps(value, allow_nan=True).replace("Infinity", "1e999").encode()

@@ -155,11 +155,11 @@ def random_value(rng: random.Random, depth: int) -> str:
     if depth > 0 and kind < 0.25:
         members = [
             f"{random_key(rng)}{rng.choice(BLANKS)}:{random_value(rng, depth - 1)}"
-            for _ in range(rng.randint(0, 5))
+            for _ in range(rng.randint(0, 4))
         ]
         return "{" + (rng.choice(BLANKS) + ",").join(members) + rng.choice(BLANKS) + "}"
     if depth > 0 and kind < 0.4:
-        return "[" + ",".join(random_value(rng, depth - 1) for _ in range(rng.randint(0, 5))) + "]"
+        return "[" + ",".join(random_value(rng, depth - 1) for _ in range(rng.randint(0, 4))) + "]"
     if kind < 0.7:
         return random_number(rng)
     if kind < 0.9:
@@ -168,7 +168,7 @@ def random_value(rng: random.Random, depth: int) -> str:
 
 
 def random_document(rng: random.Random) -> str:
-    members = [f"{random_key(rng)}:{random_value(rng, 3)}" for _ in range(rng.randint(0, 7))]
+    members = [f"{random_key(rng)}:{random_value(rng, 3)}" for _ in range(rng.randint(0, 5))]
     body = "{" + ",".join(members) + "}" if rng.random() < 0.8 else random_value(rng, 4)
     return rng.choice(BLANKS) + body + rng.choice(BLANKS)
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto_orders.domain.ipn_signature import JsonValue, read_json_exact
@@ -19,6 +19,9 @@ from crypto_orders.domain.provider_payment import (
     read_amount,
     shows_money,
 )
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no finding."""
 
 CREATE_ANSWER = b"""{"payment_id":"5977953151","payment_status":"waiting","pay_address":"0x24f3",
 "price_amount":13,"price_currency":"usd","pay_amount":13.25552622,"amount_received":12.96277893,
@@ -325,6 +328,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(sorted({*ProviderPayment.__struct_fields__, "expiration_estimate_date"}))
 
 
+@PATIENT
 @given(st.dictionaries(NAMES, JSON))
 def test_no_document_breaks_the_reading(document: dict[str, JsonValue]) -> None:
     try:

@@ -1,6 +1,7 @@
 """Creating a payment: what was surely made, surely not made, and what nobody can know."""
 
 import asyncio
+import json
 import socket
 from dataclasses import replace
 from decimal import Decimal
@@ -110,7 +111,8 @@ def test_a_key_that_is_none_is_refused_at_once(key: str) -> None:
 
 async def test_a_payment_as_asked_is_minted_with_the_answer_as_it_came() -> None:
     body = b"""{ "payment_id":"5977953151","payment_status":"waiting","pay_address":"bc1q",
-        "price_amount":79.00,"price_currency":"USD","pay_amount":0.00123456,"pay_currency":"BTC","order_id":"ord_01" }"""
+        "price_amount":79.00,"price_currency":"USD","pay_amount":0.00123456,
+        "pay_currency":"BTC","order_id":"ord_01" }"""
     outcome, _ = await create(says(201, body))
     assert isinstance(outcome, Minted)
     assert outcome.raw == body
@@ -162,6 +164,18 @@ async def test_an_answer_that_postgresql_cannot_hold_is_kept_without_what_it_ref
     outcome, _ = await create(says(201, body))
     assert isinstance(outcome, Minted)
     assert outcome.raw.endswith('"a":"x\ufffdy\ufffd","b":[null,0.001],"c":"\ufffd"}'.encode())
+
+
+async def test_an_answer_that_is_not_utf_8_is_kept_as_the_text_it_was_read_as() -> None:
+    body = json.dumps(payment(order_description="?")).encode().replace(b"?", b"\xff")
+    outcome, _ = await create(says(201, body))
+    assert isinstance(outcome, Minted)
+    assert json.loads(outcome.raw)["order_description"] == "\ufffd"
+
+
+async def test_a_client_outside_its_context_says_so() -> None:
+    with pytest.raises(RuntimeError, match="outside its context"):
+        await client("http://127.0.0.1:9").create_payment(ASKED)
 
 
 # Refused ----------------------------------------------------------------------------------------------------

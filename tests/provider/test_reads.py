@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto_orders.provider import (
@@ -280,6 +280,7 @@ REPLIES = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # A busy machine is no finding.
 @given(REPLIES | st.builds(Failure, st.just("timeout"), st.booleans()))
 def test_no_answer_breaks_the_reading_of_it(answer: Reply | Failure) -> None:
     outcomes = [

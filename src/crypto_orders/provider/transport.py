@@ -147,7 +147,5 @@ def _broken_reason(error: Exception) -> str:
             return "answer_cut_off"
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return "not_http"
-        case aiohttp.ClientSSLError():
-            return "tls_failed"
         case _:
             return "connection_lost"
