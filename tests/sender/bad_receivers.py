@@ -87,6 +87,8 @@ async def serving(
         visit = asyncio.ensure_future(receiver.visited(reader, writer))
         visits.add(visit)
         visit.add_done_callback(visits.discard)
+        # A visit that is cancelled before it began closes nothing itself.
+        visit.add_done_callback(lambda _: writer.close())
 
     server = await asyncio.start_server(visited, host, 0, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
@@ -225,6 +227,13 @@ async def interim_then_good(visit: Visit) -> None:
         await visit.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         await visit.write(b"HTTP/1.1 103 Early Hints\r\nRetry-After: 77\r\nContent-Encoding: gzip\r\n\r\n")
         await visit.write(OK)
+
+
+async def nine_interim_then_good(visit: Visit) -> None:
+    """Send more interim responses than have a use, then 200."""
+    await visit.request()
+    await visit.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 9 + OK)
+    await forever()
 
 
 async def switching_protocols(visit: Visit) -> None:

@@ -264,10 +264,23 @@ async def test_legacy_spellings_that_the_system_takes_for_loopback_are_blocked_b
     resolver.close()
 
 
-async def test_a_name_that_is_being_looked_up_is_looked_up_once() -> None:
-    resolver = SystemResolver()
-    before = threading.active_count()
-    answers = await asyncio.gather(*(resolver("localhost") for _ in range(50)))
-    assert all(answer == answers[0] for answer in answers)
-    assert threading.active_count() - before == 1
+async def test_a_name_that_is_being_looked_up_is_looked_up_once_and_delays_no_other() -> None:
+    asked: list[str] = []
+    released = threading.Event()
+
+    def look_up(host: str) -> list[str]:
+        asked.append(host)
+        if host == "slow.example":
+            released.wait(60)
+        return [PUBLIC]
+
+    resolver = SystemResolver(look_up)
+    slow = [asyncio.ensure_future(resolver("slow.example")) for _ in range(100)]
+    try:
+        assert await resolver("quick.example") == [PUBLIC]
+        slow[0].cancel()
+    finally:
+        released.set()
+    assert await asyncio.gather(*slow[1:]) == [[PUBLIC]] * 99
+    assert sorted(asked) == ["quick.example", "slow.example"]
     resolver.close()

@@ -27,7 +27,9 @@ minute; one thread a name, and as many as a worker has attempts in flight, keep 
 class SystemResolver:
     """Looks names up as the machine does (getaddrinfo), in own threads, one at a time for each name."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_up: Callable[[str], list[str]] | None = None) -> None:
+        """Make a resolver; `look_up` replaces getaddrinfo and may block."""
+        self._look_up = look_up or _look_up
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS_MAX, thread_name_prefix="webhook-dns")
         self._pending: dict[str, asyncio.Future[list[str]]] = {}
 
@@ -35,7 +37,7 @@ class SystemResolver:
         """Return the addresses of a name in the system's order. Raises OSError when it has none."""
         pending = self._pending.get(host)
         if pending is None:
-            pending = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host)
+            pending = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host)
             self._pending[host] = pending
             pending.add_done_callback(lambda done: self._settled(host, done))
         # A caller that gives up must not cancel the look-up of the others who wait for the same name.
