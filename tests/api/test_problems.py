@@ -14,7 +14,7 @@ from crypto_orders.domain.errors import (
     ValidationFailed,
 )
 from crypto_orders.kit.problem import NOT_FOUND_DETAIL
-from crypto_orders.store.transaction import CommitUnknown, StoreUnavailable
+from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
 
 
 def test_every_domain_error_has_a_row() -> None:

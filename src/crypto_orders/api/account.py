@@ -16,8 +16,7 @@ from crypto_orders.domain.rate_limit import bucket_of_key
 from crypto_orders.kit import clock, ids
 from crypto_orders.kit.http import ANY_KEY, Call, Endpoint, RouteGroup
 from crypto_orders.store import rate_limits
-from crypto_orders.store.connection import Pool
-from crypto_orders.store.transaction import ACQUIRE_TIMEOUT_SECONDS
+from crypto_orders.store.connection import ACQUIRE_TIMEOUT_SECONDS, Pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

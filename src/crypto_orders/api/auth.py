@@ -21,8 +21,7 @@ from crypto_orders.domain.rate_limit import (
 from crypto_orders.kit import clock, ids, log
 from crypto_orders.kit.http import ANY_KEY, Call
 from crypto_orders.kit.problem import Problem, bad_request, rate_limited
-from crypto_orders.store.connection import Conn, Pool
-from crypto_orders.store.transaction import ACQUIRE_TIMEOUT_SECONDS
+from crypto_orders.store.connection import ACQUIRE_TIMEOUT_SECONDS, Conn, Pool
 from crypto_orders.usecases.rate_limits import RateLimiter
 
 SCOPES: Final = CUSTOMER_SCOPES | ADMIN_SCOPES | {ANY_KEY}

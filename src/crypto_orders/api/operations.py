@@ -12,8 +12,8 @@ from crypto_orders.kit import metrics
 from crypto_orders.kit.http import PUBLIC, Answer, Call, Endpoint, RouteGroup
 from crypto_orders.kit.problem import Problem
 from crypto_orders.store import gauges
-from crypto_orders.store.connection import Pool
-from crypto_orders.store.transaction import ACQUIRE_TIMEOUT_SECONDS, LOST
+from crypto_orders.store.connection import ACQUIRE_TIMEOUT_SECONDS, Pool
+from crypto_orders.store.failures import LOST
 
 READY_STATEMENT_SECONDS = 2.0
 

@@ -15,7 +15,7 @@ from crypto_orders.domain.errors import (
     ValidationFailed,
 )
 from crypto_orders.kit.problem import Problem, bad_request, not_found, unavailable, validation_failed
-from crypto_orders.store.transaction import LOST, CommitUnknown, StoreUnavailable
+from crypto_orders.store.failures import LOST, CommitUnknown, StoreUnavailable
 
 # A database that restarts or fails over is back in about this time.
 STORE_RETRY_AFTER_SECONDS: Final = 2

@@ -13,8 +13,8 @@ from crypto_orders.domain.rate_limit import FAILURE_POLICY, bucket_of_address
 from crypto_orders.kit import log
 from crypto_orders.kit.http import PUBLIC, Call, Endpoint, RouteGroup
 from crypto_orders.kit.problem import Problem, bad_request, rate_limited
+from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
 from crypto_orders.store.notifications import Arrival
-from crypto_orders.store.transaction import CommitUnknown, StoreUnavailable
 from crypto_orders.usecases import facts, observed
 from crypto_orders.usecases.deployment import Deployment
 from crypto_orders.usecases.facts import Word

@@ -16,6 +16,10 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 """No network call happens inside a transaction, so an idle one belongs to a dead client."""
 
 CONNECT_TIMEOUT_SECONDS = 5
+
+ACQUIRE_TIMEOUT_SECONDS = 4
+"""A request that finds no connection in this time is refused, so that queues stay short."""
+
 MAX_INACTIVE_SECONDS = 300
 
 

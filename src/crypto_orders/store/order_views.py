@@ -79,14 +79,14 @@ class AdminShown(Struct, frozen=True, kw_only=True):
 def shown_of(row: Row) -> Shown:
     """Read what a customer sees from a row of TO_CUSTOMERS."""
     payments = _payments(row["payments"] or "[]")
-    return Shown(order_of(row), _events(row["events"]), payments[0] if payments else None, row["now"])
+    return Shown(order_of(row), _events(row["events"] or "[]"), payments[0] if payments else None, row["now"])
 
 
 def admin_shown_of(row: Row) -> AdminShown:
     """Read what support sees from a row of TO_SUPPORT."""
     return AdminShown(
         order=order_of(row),
-        events=_events(row["events"]),
+        events=_events(row["events"] or "[]"),
         payments=_payments(row["payments"] or "[]"),
         flags=_flags(row["flags"] or "[]"),
         now=row["now"],

@@ -7,44 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar, cast
 
 import asyncpg
-from asyncpg.exceptions import (
-    DeadlockDetectedError,
-    LockNotAvailableError,
-    SerializationError,
-    UniqueViolationError,
-)
 
-from crypto_orders.store.connection import Conn, Pool, Tx
+from crypto_orders.store.connection import ACQUIRE_TIMEOUT_SECONDS, Conn, Pool, Tx
+from crypto_orders.store.failures import LOST, RETRIED, CommitUnknown, StoreUnavailable
 
 T = TypeVar("T")
 
 TRIES_MAX = 3
 RETRY_PAUSE_SECONDS_MAX = 0.05
-ACQUIRE_TIMEOUT_SECONDS = 4
-"""A request that finds no connection in this time is refused, so that queues stay short."""
-
-RETRIED = (DeadlockDetectedError, LockNotAvailableError, SerializationError, UniqueViolationError)
-"""Each means that another transaction was faster; the next try sees what it did."""
-
-
-class CommitUnknown(Exception):  # noqa: N818 - it reads as what happened
-    """The connection was lost while COMMIT was under way: look for the row under your own id."""
-
-
-class StoreUnavailable(Exception):  # noqa: N818
-    """The database cannot be reached, or has no connection free in time; nothing was written."""
-
-
-LOST = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.exceptions.AdminShutdownError,
-    asyncpg.exceptions.CrashShutdownError,
-    asyncpg.exceptions.CannotConnectNowError,
-    asyncpg.exceptions.TooManyConnectionsError,
-    asyncpg.exceptions.QueryCanceledError,
-)
 
 
 async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:

@@ -11,7 +11,8 @@ from crypto_orders.domain.payment import Payment
 from crypto_orders.kit import ids, log
 from crypto_orders.store import checkouts, orders
 from crypto_orders.store.checkouts import Replayed, Start, Started
-from crypto_orders.store.transaction import CommitUnknown, transact, transact_single
+from crypto_orders.store.failures import CommitUnknown
+from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import minting, observed
 from crypto_orders.usecases.deployment import Deployment
 

@@ -9,8 +9,9 @@ from crypto_orders.domain.provider_payment import ProviderPayment, parse_payment
 from crypto_orders.kit import log
 from crypto_orders.provider import Found, NoAnswer
 from crypto_orders.store import notifications
+from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
 from crypto_orders.store.notifications import Kept
-from crypto_orders.store.transaction import CommitUnknown, StoreUnavailable, transact_single
+from crypto_orders.store.transaction import transact_single
 from crypto_orders.usecases import asking, facts
 from crypto_orders.usecases.deployment import Deployment
 from crypto_orders.usecases.facts import Word

@@ -13,11 +13,12 @@ from crypto_orders.domain import actions
 from crypto_orders.domain.order import Decision, Order, Status
 from crypto_orders.domain.payment import Payment
 from crypto_orders.kit import clock
-from crypto_orders.provider import CreateOutcome, CreatePayment, Mismatched, Minted, NotMade, Refused, Unknown
+from crypto_orders.provider import CreateOutcome, CreatePayment, Minted, Mismatched, NotMade, Refused, Unknown
 from crypto_orders.store import checkouts, flags, orders
 from crypto_orders.store.checkouts import IN_FLIGHT, Standing
 from crypto_orders.store.connection import Conn, Tx
-from crypto_orders.store.transaction import CommitUnknown, StoreUnavailable, transact, transact_single
+from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
+from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import observed
 from crypto_orders.usecases.deployment import Deployment
 

@@ -9,7 +9,8 @@ from crypto_orders.domain.order import Decision, Order, Status
 from crypto_orders.domain.payment import WAITING
 from crypto_orders.store import asks, audit, notes, orders
 from crypto_orders.store.connection import Tx
-from crypto_orders.store.transaction import CommitUnknown, transact, transact_single
+from crypto_orders.store.failures import CommitUnknown
+from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import asking, observed
 from crypto_orders.usecases.deployment import Deployment
 

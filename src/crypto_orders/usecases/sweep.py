@@ -10,8 +10,9 @@ from crypto_orders.domain.order import Decision, Order, Status
 from crypto_orders.domain.payment import WAITING
 from crypto_orders.store import audit, orders, sweeps
 from crypto_orders.store.connection import Tx
+from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
 from crypto_orders.store.sweeps import Candidate
-from crypto_orders.store.transaction import CommitUnknown, StoreUnavailable, transact, transact_single
+from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import asking, observed
 from crypto_orders.usecases.asking import Asked
 from crypto_orders.usecases.deployment import Deployment

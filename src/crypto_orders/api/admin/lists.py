@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -108,9 +108,9 @@ class AuditView(Struct, frozen=True, kw_only=True):
     action: str
     target: str | None
     account_id: str | None
-    request: Mapping[str, object]
+    request: Mapping[str, Any]
     result: str
-    detail: Mapping[str, object]
+    detail: Mapping[str, Any]
 
 
 class AuditList(Struct, frozen=True):
