@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
-from crypto_orders.sandbox import NotLoopbackError, serve
+from crypto_orders.sandbox import NotLoopbackError, StateInUseError, serve
 from crypto_orders.sandbox.access import from_loopback
+from crypto_orders.sandbox.ledger import Ledger
 from crypto_orders.sandbox.wire import ProviderError, json_response
 from tests.sandbox.running import Merchant, Provider, eventually, sandbox_config, served
 
@@ -379,6 +380,11 @@ async def test_controls_answer_loopback_only(host: str | None, is_let_in: bool) 
         assert refusal.value.status == 403
 
 
+async def test_controls_do_not_answer_pages_of_other_sites(provider: Provider) -> None:
+    answer = await provider.call("POST", "/sandbox/reset", headers={"sec-fetch-site": "cross-site"})
+    assert (answer.status, answer.json["code"]) == (403, "LOOPBACK_ONLY")
+
+
 async def test_a_forwarded_header_does_not_speak_for_the_peer(provider: Provider) -> None:
     headers = {"x-forwarded-for": "203.0.113.9"}
     assert (await provider.call("GET", "/sandbox/payments", headers=headers)).status == 200
@@ -388,3 +394,10 @@ async def test_a_forwarded_header_does_not_speak_for_the_peer(provider: Provider
 def test_it_is_served_on_loopback_only(host: str, tmp_path: Path) -> None:
     with pytest.raises(NotLoopbackError):
         serve(host, 1, sandbox_config(tmp_path))
+
+
+def test_it_is_not_served_on_a_state_in_use(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    with pytest.raises(StateInUseError):
+        serve("127.0.0.1", 1, sandbox_config(tmp_path))
+    ledger.close()

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -102,6 +102,7 @@ def test_fees_are_in_the_outcome_coin() -> None:
     assert payments.outcome(converted) == Decimal("99.490199")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     price=st.decimals(min_value="0.01", max_value="10000", places=2),
     amounts=st.lists(st.decimals(min_value="0.00000001", max_value="1", places=8), min_size=1, max_size=6),

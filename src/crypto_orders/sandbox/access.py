@@ -61,11 +61,13 @@ def with_token(handler: Handler) -> Handler:
 
 
 def from_loopback(handler: Handler) -> Handler:
-    """Refuse callers from other machines."""
+    """Refuse callers from other machines, and pages of other sites in a browser on this one."""
 
     async def checked(request: Request) -> Response:
         if request.client is None or not _is_loopback(request.client.host):
             refuse(403, "LOOPBACK_ONLY", "The controls answer this machine only")
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            refuse(403, "LOOPBACK_ONLY", "The controls do not answer pages of other sites")
         return await handler(request)
 
     return checked

@@ -7,6 +7,7 @@ import uvicorn
 from crypto_orders.domain import networks
 from crypto_orders.sandbox.application import create_app
 from crypto_orders.sandbox.config import SandboxConfig
+from crypto_orders.sandbox.ledger import Ledger
 
 # Requests under way get this long to end when the process is told to stop.
 _STOP_SECONDS = 2
@@ -17,10 +18,15 @@ class NotLoopbackError(ValueError):
 
 
 def serve(host: str, port: int, config: SandboxConfig) -> None:
-    """Serve until SIGINT or SIGTERM; raises NotLoopbackError for any address but this machine's own."""
+    """Serve until SIGINT or SIGTERM.
+
+    Raises NotLoopbackError for any address but this machine's own, and StateInUseError when another sandbox
+    has the state directory.
+    """
     if not _is_loopback(host):
         message = f"the sandbox is served on loopback only, not on {host}"
         raise NotLoopbackError(message)
+    Ledger(config.state_dir).close()
     uvicorn.run(
         create_app(config),
         host=host,
