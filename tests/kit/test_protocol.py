@@ -236,6 +236,25 @@ async def test_an_unread_body_of_a_route_that_needs_none_ends_the_connection(qui
     assert await connection.rest() == b""
 
 
+async def test_a_short_body_that_comes_after_its_answer_is_skipped(served: Served) -> None:
+    connection = await served.connect()
+    for _ in range(3):
+        await connection.send(b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n")
+        assert (await connection.reply()).json["hello"] is None
+        await connection.send(NEXT[:50])
+    await connection.send(b"GET /hello HTTP/1.1\r\nHost: a\r\nX-Name: next\r\n\r\n")
+    assert (await connection.reply()).json["hello"] == "next"
+
+
+async def test_a_short_body_that_never_comes_ends_the_connection(quick: Served) -> None:
+    connection = await quick.connect()
+    await connection.send(b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n")
+    assert (await connection.reply()).status == 200
+    dripping = asyncio.create_task(_drip(connection, b"a" * 49))
+    assert await connection.rest() == b""
+    dripping.cancel()
+
+
 async def test_an_offer_to_upgrade_is_ignored(served: Served) -> None:
     connection = await served.connect()
     await connection.send(

@@ -59,7 +59,9 @@ async def read_body(
             return await _receive_all(receive, bytes_max)
     except TimeoutError:
         detail = f"The body did not arrive within {seconds_max:g} s."
-        raise bad_request(detail) from None
+        late = bad_request(detail)
+        late.headers["connection"] = "close"
+        raise late from None
 
 
 async def _receive_all(receive: Receive, bytes_max: int) -> bytes:

@@ -7,7 +7,7 @@ import socket
 from asyncio.events import TimerHandle
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
@@ -27,7 +27,6 @@ _REQUEST_LINE = re.compile(
     rb"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) "
     rb"(?P<path>/[!-\"$->@-~]*)(?:\?(?P<query>[!-~]*))? HTTP/1\.[01]\r\n"
 )
-_BODILESS: Final = frozenset({b"0", b""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,8 @@ class Limits:
     write_stall_seconds_max: float = 20.0
     # After an answer to a request that was not read to its end: time for the client to notice.
     linger_seconds: float = 2.0
+    # The body of a request that was answered without it: up to this it is skipped and the connection goes on.
+    skipped_bytes_max: int = 64 * 1024
     # Requests sent ahead without waiting for answers.
     pipelined_max: int = 16
 
@@ -69,6 +70,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._head_open = False
         self._head_bytes = 0
         self._begun = 0
+        self._body_is_short = True
         self._deaf = False
         self._refusal = ""
 
@@ -173,7 +175,9 @@ class HardenedProtocol(HttpToolsProtocol):
         coding = headers.get(b"transfer-encoding")
         if coding is not None and (version != "1.1" or coding.lower() != b"chunked"):
             return "The only transfer coding taken is chunked, in HTTP/1.1."
-        has_body = coding is not None or headers.get(b"content-length", b"") not in _BODILESS
+        length = int(headers.get(b"content-length", b"0"))
+        has_body = coding is not None or length > 0
+        self._body_is_short = coding is None and length <= self.limits.skipped_bytes_max
         if has_body and self._asks_for_upgrade():
             return "A request with a body cannot ask for another protocol: leave the Upgrade header out."
         return ""
@@ -262,9 +266,10 @@ class HardenedProtocol(HttpToolsProtocol):
     # -- clocks --------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """An answer was sent. A request that was not read to its end takes the connection with it."""
+        """An answer was sent. A long body that was not read to its end takes the connection with it."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is not None and cycle.response_complete and cycle.more_body and not self.pipeline:
+        is_unread = cycle is not None and cycle.response_complete and cycle.more_body
+        if is_unread and not self._body_is_short and not self.pipeline:
             self.server_state.total_requests += 1
             self._linger()
             return
