@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -62,7 +62,14 @@ class Demo:
             )
         self.told: dict[str, Any] = {}
 
-    def wait(self) -> "Demo":
+    def __enter__(self) -> Self:
+        return self.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self) -> Self:
         """Wait until it says that it is ready."""
         wait_until(lambda: self.ready_file.exists() or self.process.poll() is not None)
         assert self.ready_file.exists(), self.log.read_text()
@@ -92,8 +99,13 @@ class Demo:
         assert status == 201
         return order
 
+    def get(self, path: str, *, key: str = "customer_key") -> Any:
+        status, answer = self.call("GET", path, key=key)
+        assert status == 200, answer
+        return answer
+
     def order(self, order_id: str) -> Any:
-        return self.call("GET", f"/v1/billing/crypto-orders/{order_id}")[1]
+        return self.get(f"/v1/billing/crypto-orders/{order_id}")
 
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
@@ -113,10 +125,8 @@ def home() -> Generator[Path]:
 
 @pytest.fixture(scope="module")
 def demo(home: Path) -> Generator[Demo]:
-    running = Demo(home).wait()
-    yield running
-    if running.process.poll() is None:
-        running.stop()
+    with Demo(home) as running:
+        yield running
 
 
 def test_the_ready_file_says_everything_and_is_private(demo: Demo) -> None:
@@ -141,17 +151,17 @@ def test_the_ready_file_says_everything_and_is_private(demo: Demo) -> None:
 
 
 def test_the_keys_are_whose_they_are_said_to_be(demo: Demo) -> None:
-    status, customer = demo.call("GET", "/v1/whoami")
-    assert (status, customer["account_id"]) == (200, demo.told["customer_account_id"])
+    customer = demo.get("/v1/whoami")
+    assert customer["account_id"] == demo.told["customer_account_id"]
     assert customer["scopes"] == ["account_owner"]
-    assert demo.call("GET", "/v1/whoami", key="admin_key")[1]["scopes"] == ["admin:read", "admin:write"]
-    second = demo.call("GET", "/v1/whoami", key="second_customer_key")[1]
+    assert demo.get("/v1/whoami", key="admin_key")["scopes"] == ["admin:read", "admin:write"]
+    second = demo.get("/v1/whoami", key="second_customer_key")
     assert second["account_id"] != demo.told["customer_account_id"]
 
 
 def test_the_printed_customers_start_empty_beside_demo_data_of_others(demo: Demo) -> None:
     for key in ("customer_key", "second_customer_key"):
-        assert demo.call("GET", "/v1/billing/crypto-orders", key=key)[1]["orders"] == []
+        assert demo.get("/v1/billing/crypto-orders", key=key)["orders"] == []
     log = demo.log.read_text()
     assert '"event":"demo_data_made"' in log
     assert "demo_story_failed" not in log
@@ -206,48 +216,46 @@ def test_a_killed_process_is_back_and_the_ready_file_knows_it(demo: Demo, name: 
 def test_a_second_start_keeps_data_and_keys_says_which_ports_are_taken_and_dies_as_a_whole(
     demo: Demo,
 ) -> None:
-    orders = demo.call("GET", "/v1/billing/crypto-orders")[1]["orders"]
+    orders = demo.get("/v1/billing/crypto-orders")["orders"]
     before = demo.told
     demo.stop()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        again = Demo(demo.home, f"--port={port}").wait()
-        assert f'"event":"port_taken","name":"web","wanted":{port},' in again.log.read_text()
-        assert not again.told["base_url"].endswith(f":{port}")
-    for kept in ("admin_key", "customer_key", "second_customer_key", "ipn_secret", "provider_api_key"):
-        assert again.told[kept] == before[kept]
-    assert again.call("GET", "/v1/billing/crypto-orders")[1]["orders"] == orders
-    assert "demo_data_started" not in again.log.read_text()
-    pids = list(again.read()["pids"].values())
-    again.process.kill()
-    again.process.wait()
+        with Demo(demo.home, f"--port={port}") as again:
+            log = again.log.read_text()
+            assert f'"event":"port_taken","name":"web","wanted":{port},' in log
+            assert "demo_data_started" not in log
+            assert not again.told["base_url"].endswith(f":{port}")
+            for kept in (
+                "admin_key",
+                "customer_key",
+                "second_customer_key",
+                "ipn_secret",
+                "provider_api_key",
+            ):
+                assert again.told[kept] == before[kept]
+            assert again.get("/v1/billing/crypto-orders")["orders"] == orders
+            pids = list(again.read()["pids"].values())
+    # The demo was killed, which no program can prepare for.
     wait_until(lambda: all(is_gone(pid) for pid in pids))
 
 
 def test_a_second_demo_on_the_same_data_is_refused(tmp_path: Path) -> None:
     home = make_cluster_dir()
-    first = Demo(home, "--no-seed").wait()
-    second = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "crypto_orders",
-            "demo",
-            "--port=0",
-            "--sandbox-port=0",
-            f"--data-dir={home}/data",
-        ],
-        stdout=(tmp_path / "log").open("w"),
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert second.returncode == 1
-    assert second.stderr.startswith(
-        f"crypto-orders: the database in {home}/data/postgres is in use by process"
-    )
-    first.stop()
+    with Demo(home, "--no-seed") as first:
+        second = subprocess.run(
+            [sys.executable, "-m", "crypto_orders", "demo", "--port=0", f"--data-dir={home}/data"],
+            stdout=(tmp_path / "log").open("w"),
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+        sentence = f"crypto-orders: the database in {home}/data/postgres is in use by process"
+        assert second.stderr.startswith(sentence)
+        assert second.returncode == 1
+        assert first.get("/readyz")["status"] == "ok"
+        first.stop()
     shutil.rmtree(home)
