@@ -1,0 +1,181 @@
+"""The CSV of orders: its columns, its quoting, its line ends, and what a spreadsheet must not run."""
+
+import csv
+import io
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_orders.domain.order import FlagKind, Status
+from crypto_orders.store import exports
+from crypto_orders.store.connection import Conn, Pool
+from crypto_orders.store.order_filters import Filters
+from tests.support.seeded import DAY, put_account, put_flag, put_order, put_payment
+
+HEADER = (
+    "order_id,account_id,product,price_cents,price_currency,status,payment_id,customer_note,internal_note,"
+    "created_at,updated_at,paid_at,pay_currency,pay_amount,actually_paid"
+)
+
+
+async def exported(pool: Pool, filters: Filters | None = None, limit: int | None = None) -> str:
+    pieces: list[bytes] = []
+
+    async def output(piece: bytes) -> None:
+        pieces.append(piece)
+
+    async with pool.acquire() as conn:
+        await exports.write_csv(conn, filters or Filters(), limit=limit, output=output)
+    return b"".join(pieces).decode()
+
+
+async def records(
+    pool: Pool, filters: Filters | None = None, limit: int | None = None
+) -> list[dict[str, str]]:
+    text = await exported(pool, filters, limit)
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+@pytest.fixture
+async def conn(pool: Pool) -> Any:
+    async with pool.acquire() as conn:
+        yield conn
+
+
+async def test_without_orders_there_is_the_header_alone(pool: Pool) -> None:
+    assert await exported(pool) == HEADER + "\r\n"
+
+
+async def test_an_order_is_one_record_of_literal_values(pool: Pool, conn: Conn) -> None:
+    account_id = await put_account(conn)
+    order_id = "ord_01krte3d80g4a8kwh5gt8dxn1m"
+    await put_order(
+        conn,
+        account_id,
+        order_id=order_id,
+        at=DAY + timedelta(milliseconds=120),
+        status="paid",
+        payment_id="5077125051",
+        note="one, two",
+        paid_at=DAY + timedelta(minutes=3),
+    )
+    await conn.execute("UPDATE payments SET pay_amount = 0.00079000, actually_paid = 0.00000008")
+    assert await exported(pool) == (
+        f"{HEADER}\r\n"
+        f'{order_id},acc_{account_id},solo_manual,7900,USD,paid,5077125051,"one, two",,'
+        "2026-05-22T00:00:00.120Z,2026-05-22T00:03:00.000Z,2026-05-22T00:03:00.000Z,"
+        "btc,0.00079000,0.00000008\r\n"
+    )
+
+
+async def test_what_is_not_there_is_empty(pool: Pool, conn: Conn) -> None:
+    await put_order(conn, await put_account(conn))
+    (record,) = await records(pool)
+    assert [name for name, value in record.items() if value == ""] == [
+        "payment_id",
+        "customer_note",
+        "internal_note",
+        "paid_at",
+        "pay_currency",
+        "pay_amount",
+        "actually_paid",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("note", "cell"),
+    [
+        ('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")'),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("'=1", "'=1"),
+        (" =1", " =1"),
+        ("a=1", "a=1"),
+        ('say "yes"', 'say "yes"'),
+        ("one\ntwo", "one\ntwo"),
+        ("one\r\ntwo\n", "one\r\ntwo\n"),
+        ('"\n"\n', '"\n"\n'),
+        ("\\.", "\\."),
+        ("a,b;c", "a,b;c"),
+        ("日本 – é", "日本 – é"),  # noqa: RUF001 - any text is a note
+    ],
+)
+async def test_a_text_arrives_as_it_is_and_never_as_a_formula(
+    pool: Pool, conn: Conn, note: str, cell: str
+) -> None:
+    account_id = await put_account(conn)
+    await put_order(conn, account_id, note=note, internal_note=note, payment_id="-5")
+    await put_order(conn, account_id, at=DAY - timedelta(days=1), note="another")
+    first, second = await records(pool)
+    assert (first["customer_note"], first["internal_note"], first["payment_id"]) == (cell, cell, "'-5")
+    assert second["customer_note"] == "another"
+    assert (await exported(pool)).count("\r\n") >= 3
+
+
+async def test_all_filters_and_the_limit_apply(pool: Pool, conn: Conn) -> None:
+    account_id, other = await put_account(conn), await put_account(conn)
+    puts = [
+        await put_order(conn, account_id, at=DAY + timedelta(hours=n), status="paid", note=f"note {n}")
+        for n in range(5)
+    ]
+    await put_order(conn, other, status="failed")
+    await put_payment(conn, account_id, puts[2].order_id, "child", parent="x", paid=Decimal(1))
+    await put_flag(conn, account_id, "redeposit", order_id=puts[2].order_id)
+    ids = [put.order_id for put in puts]
+    for filters, limit, expected in (
+        (Filters(account_id=account_id), None, ids[::-1]),
+        (Filters(status=Status.PAID), 2, ids[:2:-1]),
+        (Filters(search="NOTE 3"), None, [ids[3]]),
+        (Filters(search="note"), 3, ids[:1:-1]),
+        (Filters(payment_id="child"), None, [ids[2]]),
+        (Filters(flag=FlagKind.REDEPOSIT), None, [ids[2]]),
+        (Filters(flag=FlagKind.REDEPOSIT, search="note 3"), None, []),
+        (
+            Filters(created_after=DAY + timedelta(hours=1), created_before=DAY + timedelta(hours=3)),
+            None,
+            [ids[2], ids[1]],
+        ),
+    ):
+        assert [record["order_id"] for record in await records(pool, filters, limit)] == expected
+
+
+async def test_an_export_that_fails_gives_its_connection_up(pool: Pool, conn: Conn) -> None:
+    await put_order(conn, await put_account(conn))
+
+    async def output(_: bytes) -> None:
+        message = "the client is gone"
+        raise ConnectionResetError(message)
+
+    async with pool.acquire() as exporting:
+        with pytest.raises(ConnectionResetError):
+            await exports.write_csv(exporting, Filters(), limit=None, output=output)
+        with pytest.raises(asyncpg.InterfaceError):
+            await exporting.fetchval("SELECT 1")
+    assert len(await records(pool)) == 1
+
+
+cells = st.text(st.sampled_from('a,"\n\r;é'), max_size=6)
+
+
+@given(st.lists(st.tuples(cells, cells), max_size=6), st.data())
+def test_line_ends_become_crlf_between_records_alone_wherever_the_pieces_end(
+    rows: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    def written(line_end: str) -> bytes:
+        out = io.StringIO(newline="")
+        csv.writer(out, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows(rows)
+        return out.getvalue().encode()
+
+    whole = written("\n")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
+    ends = exports._LineEnds()
+    pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    assert b"".join(ends.convert(piece) for piece in pieces) == written("\r\n")
