@@ -63,9 +63,9 @@ def sandbox(
     ] = "merchant@sandbox.invalid",
 ) -> None:
     """Play the provider, on this machine only: a faithful local NOWPayments."""
-    from crypto_orders import processes
+    from crypto_orders.sandbox_process import serve_sandbox
 
-    processes.serve_sandbox(_settings(), port=port, state_dir=state_dir, email=email)
+    serve_sandbox(_settings(), port=port, state_dir=state_dir, email=email)
 
 
 @cli.command()

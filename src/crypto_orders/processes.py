@@ -1,4 +1,4 @@
-"""What each process of the service does from its start to its orderly end: web, workers, sandbox."""
+"""What the processes of the service do from their start to their orderly end: web and workers."""
 
 import asyncio
 import dataclasses
@@ -6,13 +6,12 @@ import os
 import signal
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 import asyncpg
 import uvloop
 
-from crypto_orders import app, sandbox
+from crypto_orders import app
 from crypto_orders import settings as configuration
 from crypto_orders.database import database
 from crypto_orders.kit import log, server
@@ -36,30 +35,6 @@ def serve(settings: Settings) -> None:
 def work(settings: Settings) -> None:
     """Run the background jobs until SIGINT or SIGTERM. Raises CannotStartError before the first one."""
     _run(settings, "workers", _work)
-
-
-def serve_sandbox(settings: Settings, *, port: int, state_dir: Path, email: str) -> None:
-    """Play the provider on loopback until SIGINT or SIGTERM.
-
-    Its password for `POST /v1/auth` is the API key. Raises CannotStartError in production, or when there
-    is no API key to ask for.
-    """
-    log.configure(level=settings.log_level, process="sandbox")
-    if settings.is_production:
-        sentence = "CRYPTO_ORDERS_ENV is production, where the sandbox does not run."
-        raise CannotStartError(sentence, configuration.MISCONFIGURED_EXIT_CODE)
-    if settings.nowpayments_api_key is None:
-        sentence = "CRYPTO_ORDERS_NOWPAYMENTS_API_KEY is not set: the sandbox asks its clients for it."
-        raise CannotStartError(sentence, configuration.MISCONFIGURED_EXIT_CODE)
-    secrets = settings.nowpayments_ipn_secret
-    config = sandbox.SandboxConfig(
-        state_dir=state_dir,
-        api_key=settings.nowpayments_api_key.reveal(),
-        ipn_secret=secrets[0].reveal() if secrets else None,
-        email=email,
-        password=settings.nowpayments_api_key.reveal(),
-    )
-    sandbox.serve("127.0.0.1", port, config)
 
 
 def _run(

@@ -28,6 +28,9 @@ HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 180.0
 """For everything to answer; a busy small machine may need it."""
 
+START_DEATHS_MAX: Final = 4
+"""A process that died so often before it ever answered will not answer."""
+
 PROBE_SECONDS: Final = 2.0
 
 SEALING_KEY_BYTES: Final = 32
@@ -108,10 +111,13 @@ class Demo:
         ):
             command = [sys.executable, "-m", "crypto_orders", *arguments]
             self._supervisor.start(Child(name=name, command=command, environ=environ))
-        if not self._supervisor.until(self._answers, START_SECONDS):
+        if not self._supervisor.until(lambda: self._answers() or bool(self._hopeless()), START_SECONDS):
             if self._supervisor.stopping:
                 return
             sentence = f"not everything answered within {START_SECONDS:g} seconds; the log above says why."
+            raise CannotStartError(sentence)
+        if self._hopeless():
+            sentence = f"{self._hopeless()} keeps dying; the log above says why."
             raise CannotStartError(sentence)
         people = asyncio.run(guests.invite(dsn, self._secrets_dir / "keys", settings.key_prefix))
         self._seed_once(dsn, settings.key_prefix)
@@ -167,6 +173,11 @@ class Demo:
             and _answers(self._ports["web"], "/readyz")
             and _answers(self._ports["sandbox"], "/v1/status")
         )
+
+    def _hopeless(self) -> str | None:
+        """Name a process that dies at every start."""
+        dying = (child.name for child in self._supervisor.children if child.deaths >= START_DEATHS_MAX)
+        return next(dying, None)
 
     def _watch_database(self) -> None:
         """See to the database's keeper, and tell when the database runs under another process id."""

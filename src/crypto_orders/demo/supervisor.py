@@ -41,6 +41,7 @@ class Child:
     started_at: float = 0.0
     start_again_at: float = 0.0
     backoff_seconds: float = BACKOFF_FIRST_SECONDS
+    deaths: int = 0
 
     @property
     def pid(self) -> int | None:
@@ -65,6 +66,7 @@ class Child:
             return None
         code = self.process.returncode
         self.process = None
+        self.deaths += 1
         now = time.monotonic()
         if now - self.started_at > STABLE_SECONDS:
             self.backoff_seconds = BACKOFF_FIRST_SECONDS
