@@ -43,7 +43,7 @@ class _Connection(asyncio.Protocol):
             return
         now = time.perf_counter()
         self._latencies.append(now - self._sent_at)
-        if not head[9:10] == b"2":
+        if head[9:10] != b"2":
             self.errors += 1
         self._buffer = b""
         if now >= self._until:
@@ -64,7 +64,11 @@ async def run(port: int, next_request: Callable[[], bytes], *, connections: int,
     started = time.perf_counter()
     until = started + seconds
     made = [
-        (await loop.create_connection(lambda: _Connection(next_request, until, latencies), "127.0.0.1", port))[1]
+        (
+            await loop.create_connection(
+                lambda: _Connection(next_request, until, latencies), "127.0.0.1", port
+            )
+        )[1]
         for _ in range(connections)
     ]
     await asyncio.gather(*(c.done for c in made))

@@ -58,7 +58,9 @@ def key_of(account: int) -> str:
 
 ACCOUNT_SQL = "('00000000-0000-4000-8000-' || lpad(:a::text, 12, '0'))::uuid"
 ORDER_SQL = "('ord_0' || lpad(:r::text, 20, '0') || lpad(:n::text, 5, '0'))"
-KEY_SQL = "sha256(convert_to('ds_test_' || translate(lpad(:a::text, 32, '0'), '0123456789', 'abcdefghij'), 'UTF8'))"
+KEY_SQL = (
+    "sha256(convert_to('ds_test_' || translate(lpad(:a::text, 32, '0'), '0123456789', 'abcdefghij'), 'UTF8'))"
+)
 
 SEED = f"""
 INSERT INTO accounts (account_id, name)
@@ -99,12 +101,39 @@ def with_values(statement: str, values: list[str]) -> str:
 def create_script() -> str:
     """Everything one checkout executes: the key, the locked start, the recorded payment."""
     uuid, fingerprint = "gen_random_uuid()", '\'{"product": "solo_manual"}\'::jsonb'
-    start = [ACCOUNT_SQL, ORDER_SQL, "'solo_manual'", "'btc'", "interval '60 minutes'", "'k' || :r::text || :n::text",
-             fingerprint, f"{LIMIT}::integer", f"{LIMIT}::integer", "true", uuid]
+    start = [
+        ACCOUNT_SQL,
+        ORDER_SQL,
+        "'solo_manual'",
+        "'btc'",
+        "interval '60 minutes'",
+        "'k' || :r::text || :n::text",
+        fingerprint,
+        f"{LIMIT}::integer",
+        f"{LIMIT}::integer",
+        "true",
+        uuid,
+    ]
     payment = "('7' || :r::text)"
-    minted = [ACCOUNT_SQL, ORDER_SQL, payment, "1::integer", f"'{ADDRESS}'", "'btc'", "0.00079::numeric",
-              "NULL::text", "NULL::text", "'waiting'", "0::smallint", "false", "NULL::numeric",
-              "now() + interval '7 days'", "now()", "now()", "now() + interval '2 minutes'"]
+    minted = [
+        ACCOUNT_SQL,
+        ORDER_SQL,
+        payment,
+        "1::integer",
+        f"'{ADDRESS}'",
+        "'btc'",
+        "0.00079::numeric",
+        "NULL::text",
+        "NULL::text",
+        "'waiting'",
+        "0::smallint",
+        "false",
+        "NULL::numeric",
+        "now() + interval '7 days'",
+        "now()",
+        "now()",
+        "now() + interval '2 minutes'",
+    ]
     return (
         f"\\set a random(0, {ACCOUNTS - 1})\n\\set r random(1, 9000000000000000000)\n\\set n random(0, 99999)\n"
         + with_values(keys.FIND, [KEY_SQL])
@@ -122,22 +151,70 @@ def ipn_script(first: int) -> str:
     account = f"('00000000-0000-4000-8000-' || lpad((:i::bigint % {ACCOUNTS})::text, 12, '0'))::uuid"
     order = "('ord_0' || lpad((:i::bigint)::text, 25, '0'))"
     notice = "md5((:i::bigint)::text)::uuid"
-    keep = [notice, "'ipn'", "sha256(convert_to((:i::bigint)::text, 'UTF8'))", f"convert_to('{json.dumps(json.loads(_body(0)))}', 'UTF8')", "'raw'", payment,
-            "'confirming'", order, "NULL::text", "NULL::text"]
+    keep = [
+        notice,
+        "'ipn'",
+        "sha256(convert_to((:i::bigint)::text, 'UTF8'))",
+        f"convert_to('{json.dumps(json.loads(_body(0)))}', 'UTF8')",
+        "'raw'",
+        payment,
+        "'confirming'",
+        order,
+        "NULL::text",
+        "NULL::text",
+    ]
     row = {
-        "payment_id": "PAYMENT", "parent_payment_id": None, "origin": "minted", "pay_address": ADDRESS,
-        "pay_currency": "btc", "pay_amount": "0.00079", "payin_extra_id": None, "network": None,
-        "provider_status": "confirming", "best_rank": 1, "money_seen": True, "actually_paid": "0",
-        "actually_paid_at_fiat": "0", "outcome_amount": None, "outcome_currency": "btc", "payin_hash": None,
-        "payout_hash": None, "valid_until": "2030-01-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z",
-        "changed_at": "2026-12-01T00:00:00Z", "snapshot": None, "ask_at": "2026-12-01T00:00:00Z", "is_new": False,
+        "payment_id": "PAYMENT",
+        "parent_payment_id": None,
+        "origin": "minted",
+        "pay_address": ADDRESS,
+        "pay_currency": "btc",
+        "pay_amount": "0.00079",
+        "payin_extra_id": None,
+        "network": None,
+        "provider_status": "confirming",
+        "best_rank": 1,
+        "money_seen": True,
+        "actually_paid": "0",
+        "actually_paid_at_fiat": "0",
+        "outcome_amount": None,
+        "outcome_currency": "btc",
+        "payin_hash": None,
+        "payout_hash": None,
+        "valid_until": "2030-01-01T00:00:00Z",
+        "created_at": "2026-01-01T00:00:00Z",
+        "changed_at": "2026-12-01T00:00:00Z",
+        "snapshot": None,
+        "ask_at": "2026-12-01T00:00:00Z",
+        "is_new": False,
     }
     rows = f"replace('{json.dumps([row])}', 'PAYMENT', {payment})"
     detail = '\'{"payment_id": "6000000000", "provider_status": "confirming"}\''
-    save = [account, order, "'confirming'", "2::integer", payment, "now()", "NULL::timestamptz", "NULL::timestamptz",
-            "now()", "'ipn'::text", "'ipn'", "NULL::text", detail, "NULL::text", "NULL::bytea", rows,
-            "gen_random_uuid()", "gen_random_uuid()", "gen_random_uuid()", notice, "'applied'",
-            "'pending became confirming'", "'[]'"]
+    save = [
+        account,
+        order,
+        "'confirming'",
+        "2::integer",
+        payment,
+        "now()",
+        "NULL::timestamptz",
+        "NULL::timestamptz",
+        "now()",
+        "'ipn'::text",
+        "'ipn'",
+        "NULL::text",
+        detail,
+        "NULL::text",
+        "NULL::bytea",
+        rows,
+        "gen_random_uuid()",
+        "gen_random_uuid()",
+        "gen_random_uuid()",
+        notice,
+        "'applied'",
+        "'pending became confirming'",
+        "'[]'",
+    ]
     return (
         f"\\set step :step + 1\n\\set i {first} + :client_id + {CONNECTIONS} * :step\n"
         + with_values(notifications.KEEP, keep)
@@ -152,13 +229,26 @@ def ipn_script(first: int) -> str:
 def _body(number: int) -> str:
     return json.dumps(
         {
-            "actually_paid": 0, "actually_paid_at_fiat": 0,
+            "actually_paid": 0,
+            "actually_paid_at_fiat": 0,
             "fee": {"currency": "btc", "depositFee": 0.000002, "serviceFee": 0.000003, "withdrawalFee": 0},
-            "invoice_id": None, "order_description": "solo_manual", "order_id": f"ord_0{number:025d}",
-            "outcome_amount": 0.00077, "outcome_currency": "btc", "parent_payment_id": None,
-            "pay_address": ADDRESS, "pay_amount": 0.00079, "pay_currency": "btc", "payin_extra_id": None,
-            "payment_extra_ids": None, "payment_id": PAYMENT_BASE + number, "payment_status": "confirming",
-            "price_amount": 79, "price_currency": "usd", "purchase_id": "5012345678", "updated_at": 1780000000000,
+            "invoice_id": None,
+            "order_description": "solo_manual",
+            "order_id": f"ord_0{number:025d}",
+            "outcome_amount": 0.00077,
+            "outcome_currency": "btc",
+            "parent_payment_id": None,
+            "pay_address": ADDRESS,
+            "pay_amount": 0.00079,
+            "pay_currency": "btc",
+            "payin_extra_id": None,
+            "payment_extra_ids": None,
+            "payment_id": PAYMENT_BASE + number,
+            "payment_status": "confirming",
+            "price_amount": 79,
+            "price_currency": "usd",
+            "purchase_id": "5012345678",
+            "updated_at": 1780000000000,
         },
         separators=(",", ":"),
     )
@@ -201,9 +291,23 @@ async def pgbench(server: EmbeddedPostgres, script: str, seconds: float) -> floa
         file.write(script)
         file.flush()
         process = await asyncio.create_subprocess_exec(
-            str(Path(server.programs) / "pgbench"), "-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "2",
-            "-T", str(int(seconds)), "-D", "step=-1", "-f", file.name, server.dsn,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            str(Path(server.programs) / "pgbench"),
+            "-n",
+            "-M",
+            "prepared",
+            "-c",
+            str(CONNECTIONS),
+            "-j",
+            "2",
+            "-T",
+            str(int(seconds)),
+            "-D",
+            "step=-1",
+            "-f",
+            file.name,
+            server.dsn,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         out, error = await process.communicate()
     found = re.search(rb"tps = ([0-9.]+)", out)
@@ -217,7 +321,13 @@ async def pgbench(server: EmbeddedPostgres, script: str, seconds: float) -> floa
 async def web(dsn: str, connections: int) -> AsyncGenerator[None]:
     """The web process under measurement."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.write_server", dsn, str(PORT), str(LIMIT), str(connections),
+        sys.executable,
+        "-m",
+        "bench.write_server",
+        dsn,
+        str(PORT),
+        str(LIMIT),
+        str(connections),
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -265,5 +375,9 @@ async def measure() -> list[Pair]:
 
 if __name__ == "__main__":
     for pair in asyncio.run(measure()):
-        print(pair.name, f"ratio {pair.ratio:.2f} target {pair.target}", [round(p) for p in pair.pgbench],
-              [(round(o.per_second), round(o.p50_ms, 1), round(o.p99_ms, 1), o.errors) for o in pair.ours])
+        print(
+            pair.name,
+            f"ratio {pair.ratio:.2f} target {pair.target}",
+            [round(p) for p in pair.pgbench],
+            [(round(o.per_second), round(o.p50_ms, 1), round(o.p99_ms, 1), o.errors) for o in pair.ours],
+        )

@@ -1,0 +1,1 @@
+"""The JSON API for customers and support."""

@@ -18,7 +18,7 @@ PDF_LINE_MM = 8
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """What was bought and whether it is paid; issued at the paid moment, before that at the moment of asking."""
+    """What was bought and whether it is paid; issued when it was paid, before that when it is asked for."""
 
     order_id: str
     issued_at: datetime

@@ -1,4 +1,4 @@
-"""The provider's notifications: verified first, stored before they are looked into, applied, then answered."""
+"""The provider's notifications: verified, stored before they are looked into, applied, then answered."""
 
 from dataclasses import dataclass
 from typing import Any

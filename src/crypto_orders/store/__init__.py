@@ -1,0 +1,1 @@
+"""The database: statements beside the functions that run them, rows into values."""

@@ -26,7 +26,7 @@ MAX_INACTIVE_SECONDS = 300
 class Row(Protocol):
     """One row of a result; columns by name."""
 
-    def __getitem__(self, key: str | int) -> Any: ...
+    def __getitem__(self, key: str | int) -> Any: ...  # noqa: ANN401 - columns are of any type
 
 
 class Conn(Protocol):
@@ -34,7 +34,7 @@ class Conn(Protocol):
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> Sequence[Row]: ...
     async def fetchrow(self, query: str, *args: object, timeout: float | None = None) -> Row | None: ...
-    async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...
+    async def fetchval(self, query: str, *args: object, timeout: float | None = None) -> Any: ...  # noqa: ANN401 - columns are of any type
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
     async def copy_from_query(
         self,

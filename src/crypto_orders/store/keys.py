@@ -40,7 +40,7 @@ RETURNING created_at
 """
 
 
-async def insert(
+async def insert(  # noqa: PLR0913 - a row has its columns
     tx: Tx,
     *,
     sha256: bytes,

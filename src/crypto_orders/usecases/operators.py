@@ -1,9 +1,8 @@
-"""An operator's word about an order: have the provider asked, replay a lost status, override with a reason."""
+"""An operator's word about an order: ask the provider, replay a lost status, override with a reason."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
 
 import msgspec
 
@@ -64,17 +63,22 @@ async def ask_provider(d: Deployment, order_id: str, entry: audit.Entry) -> Told
         known = await orders.payments_of(conn, order.account_id, order_id)
         last = await payments.snapshot_of(conn, order.account_id, order.payment_id or "")
     if not known:
-        return await _told(d, order, entry, Told(False, None, False, "no_payment"))
+        return await _told(
+            d, order, entry, Told(asked=False, snapshot=None, applied=False, outcome="no_payment")
+        )
     if last.snapshot is not None and last.age is not None and last.age < ASKED_LATELY:
         return await _told(
-            d, order, entry, Told(False, last.snapshot.encode(), False, "asked_within_a_minute")
+            d,
+            order,
+            entry,
+            Told(asked=False, snapshot=last.snapshot.encode(), applied=False, outcome="asked_lately"),
         )
     answers = await asking.ask_about_all(d, known, deadline_seconds=ASK_DEADLINE_SECONDS)
     about = answers[order.payment_id or known[-1].payment_id]
     if about.applied is None or not isinstance(about.found, Found):
-        await _refuse(d, order, entry, _unanswered(about.found))
+        raise await _refused(d, order, entry, _unanswered(about.found))
     moved = any(a.applied is not None and a.applied.moved for a in answers.values())
-    told = Told(True, about.found.raw, moved, about.applied.verdict.value)
+    told = Told(asked=True, snapshot=about.found.raw, applied=moved, outcome=about.applied.verdict.value)
     return await _told(d, order, entry, told)
 
 
@@ -99,16 +103,18 @@ async def apply_ipn(d: Deployment, claim: Claim, entry: audit.Entry) -> Applied:
     async with d.pool.acquire() as conn:
         route = await payments.route_of(conn, claim.payment_id)
     if route is not None and route.order_id != claim.order_id:
-        await _refuse(d, order, entry, _conflict("The payment belongs to another order.", "other_order"))
+        raise await _refused(
+            d, order, entry, _conflict("The payment belongs to another order.", "other_order")
+        )
     found = await asking.ask(d, claim.payment_id, deadline_seconds=ASK_DEADLINE_SECONDS)
     if isinstance(found, Found):
         if route is None and found.payment.order_id != claim.order_id:
             why = _conflict("The provider does not call it this order's payment.", "other_order", found)
-            await _refuse(d, order, entry, why)
+            raise await _refused(d, order, entry, why)
         if _confirms(found.payment, claim):
             return await _apply(d, order, claim, found, entry)
     elif route is None:
-        await _refuse(d, order, entry, _unanswered(found))
+        raise await _refused(d, order, entry, _unanswered(found))
     if claim.override:
         refusal = _override_lacks(claim)
         if refusal is None:
@@ -121,7 +127,7 @@ async def apply_ipn(d: Deployment, claim: Claim, entry: audit.Entry) -> Applied:
         )
     if isinstance(found, Found):
         await facts.hear_answer(d, found.payment, found.raw)
-    await _refuse(d, order, entry, refusal)
+    raise await _refused(d, order, entry, refusal)
 
 
 async def _order(d: Deployment, order_id: str, entry: audit.Entry) -> Order:
@@ -244,10 +250,10 @@ def _conflict(detail: str, outcome: str, found: Found | None = None) -> Conflict
     return Conflict(detail, resource="crypto_order", extras=extras)
 
 
-async def _refuse(d: Deployment, order: Order, entry: audit.Entry, refusal: DomainError) -> NoReturn:
-    """Keep a refusal in the audit trail, then raise it."""
+async def _refused(d: Deployment, order: Order, entry: audit.Entry, refusal: DomainError) -> DomainError:
+    """The refusal, once it is kept in the audit trail."""
     outcome = refusal.extras["outcome"] if isinstance(refusal, Conflict) else type(refusal).__name__
     kept = audit.with_result(entry, "refused", str(outcome), order.account_id)
     await transact_single(d.pool, lambda tx: audit.record(tx, kept))
     observed.refused(str(outcome), order_id=order.order_id, action=entry.action)
-    raise refusal
+    return refusal

@@ -22,7 +22,7 @@ CHILDREN_MAX = 20
 
 
 async def reconcile(d: Deployment, reads_per_second: float) -> int:
-    """Ask about the payments that are due, as far as the shared read budget goes; how many were asked about."""
+    """Ask about the payments that are due, as far as the shared budget goes; how many were."""
     async with d.pool.acquire() as conn:
         due = await asks.due_count(conn, BATCH_MAX)
     if not due:

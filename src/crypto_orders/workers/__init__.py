@@ -1,0 +1,1 @@
+"""Background jobs: each heals something and depends on nobody."""
