@@ -2,19 +2,42 @@
 
 import getpass
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from crypto_orders.kit import clock, ids
 from crypto_orders.settings import Settings
+from crypto_orders.store import account_lists, invariants
+from crypto_orders.store.account_lists import KeptKey
 from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool, open_pool
+from crypto_orders.store.invariants import Violation
 from crypto_orders.usecases import accounts
 from crypto_orders.usecases.accounts import KeyWanted
 
 T = TypeVar("T")
+
+APPLICATION_NAME: Final = "crypto-orders-command"
+
+PAGE_ROWS: Final = 200
+"""Keys fetched at once; all of them are shown."""
+
+CHECK_TIMEOUT: Final = "30min"
+"""For one invariant over all orders, which no request ever waits for."""
+
+
+async def check(dsn: str) -> list[Violation]:
+    """Every invariant that the database breaks now. Its queries read everything and take their time."""
+    pool = await open_pool(
+        dsn, size=2, application_name="crypto-orders-check", settings={"statement_timeout": "0"}
+    )
+    try:
+        async with pool.acquire() as conn:
+            return await invariants.violations(conn)
+    finally:
+        await pool.close()
 
 
 async def create_account(dsn: str, name: str, tier: str) -> str:
@@ -79,6 +102,23 @@ async def create_key(
     return await _with_pool(dsn, act)
 
 
+async def list_keys(dsn: str, account_id: UUID | None) -> AsyncGenerator[str]:
+    """List an account's keys, or without one everybody's, the newest first: a line of JSON each."""
+    pool = await open_pool(dsn, size=2, application_name=APPLICATION_NAME)
+    try:
+        async with pool.acquire() as conn:
+            after = None
+            while True:
+                page = await account_lists.newest_keys(conn, account_id, limit=PAGE_ROWS, after=after)
+                for key in page.items:
+                    yield json.dumps(_kept_key(key))
+                after = page.next_cursor
+                if after is None:
+                    return
+    finally:
+        await pool.close()
+
+
 async def revoke_key(dsn: str, key_id: UUID) -> None:
     """Revoke a key from the next request on. Raises domain.errors.NotFound when there is none."""
 
@@ -109,8 +149,32 @@ async def set_product(dsn: str, product: str, price_cents: int, currency: str, *
     return await _with_pool(dsn, act)
 
 
+def _kept_key(key: KeptKey) -> Mapping[str, object]:
+    moments = {"created_at": key.created_at, "expires_at": key.expires_at, "revoked_at": key.revoked_at}
+    return {
+        "id": ids.prefixed("key", key.key_id),
+        "begins_with": key.prefix,
+        "account_id": None if key.account_id is None else ids.prefixed("acc", key.account_id),
+        "scopes": key.scopes,
+        "label": key.label,
+        **{name: None if moment is None else clock.to_iso(moment) for name, moment in moments.items()},
+    }
+
+
+async def broken_invariants(dsn: str) -> list[Violation]:
+    """Ask the database for every invariant; those that do not hold."""
+    pool = await open_pool(
+        dsn, size=2, application_name=APPLICATION_NAME, settings={"statement_timeout": CHECK_TIMEOUT}
+    )
+    try:
+        async with pool.acquire() as conn:
+            return await invariants.violations(conn)
+    finally:
+        await pool.close()
+
+
 async def _with_pool(dsn: str, act: Callable[[Pool], Awaitable[T]]) -> T:
-    pool = await open_pool(dsn, size=2, application_name="crypto-orders-command")
+    pool = await open_pool(dsn, size=2, application_name=APPLICATION_NAME)
     try:
         return await act(pool)
     finally:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from crypto_orders.api import account, checkout, operations, orders, problems, receipts
 from crypto_orders.api.account import AccountDeps
@@ -24,7 +24,7 @@ from crypto_orders.intake.notifications import IntakeServices
 from crypto_orders.kit import openapi
 from crypto_orders.kit.application import HttpApp
 from crypto_orders.kit.encoding import encode_json
-from crypto_orders.kit.http import RouteGroup
+from crypto_orders.kit.http import Call, Endpoint, RouteGroup
 from crypto_orders.kit.sealing import Sealer
 from crypto_orders.provider import ProviderClient
 from crypto_orders.settings import Settings
@@ -42,6 +42,18 @@ SEARCH_CONNECTIONS_MAX = 4
 """Searches are support's, few at a time; they never take the connections that checkouts need."""
 
 SEARCH_TIMEOUT_MS = 3_000
+
+
+API_ENDPOINTS: Final[tuple[Endpoint[Any, Any, Any, Any], ...]] = (
+    *checkout.ENDPOINTS,
+    *orders.ENDPOINTS,
+    *receipts.ENDPOINTS,
+    *admin_orders.ENDPOINTS,
+    *exports.ENDPOINTS,
+    *actions.ENDPOINTS,
+    *lists.ENDPOINTS,
+    *admin_accounts.ENDPOINTS,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,19 +119,7 @@ def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) 
         pay_link_key=_sealer(settings).derive(pay_link.PURPOSE),
     )
     api = RouteGroup(
-        deps=services,
-        endpoints=(
-            *checkout.ENDPOINTS,
-            *orders.ENDPOINTS,
-            *receipts.ENDPOINTS,
-            *admin_orders.ENDPOINTS,
-            *exports.ENDPOINTS,
-            *actions.ENDPOINTS,
-            *lists.ENDPOINTS,
-            *admin_accounts.ENDPOINTS,
-        ),
-        authenticate=authenticator.authenticate,
-        scopes=SCOPES,
+        deps=services, endpoints=API_ENDPOINTS, authenticate=authenticator.authenticate, scopes=SCOPES
     )
     groups: list[RouteGroup[Any, Any]] = [
         account.routes(AccountDeps(pool=deployment.pool, settings=auth), authenticator),
@@ -132,16 +132,28 @@ def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) 
             )
         ),
     ]
-    document = openapi.document(
-        groups, title=settings.brand_name, version=VERSION, server_url=settings.public_url
-    )
     operations_services = OperationsServices(
         pool=deployment.pool,
         metrics_token=settings.metrics_token.reveal() if settings.metrics_token else None,
-        openapi=encode_json(document),
+        openapi=openapi_document(settings),
         sandbox=settings.sandbox,
     )
     return [*groups, operations.routes(operations_services)]
+
+
+def openapi_document(settings: Settings) -> bytes:
+    """The OpenAPI document of every documented endpoint, as JSON."""
+    described: tuple[Endpoint[Any, Any, Any, Any], ...] = (*account.ENDPOINTS, *API_ENDPOINTS)
+    keyed = RouteGroup[Any, Any](deps=None, endpoints=described, authenticate=_nobody, scopes=SCOPES)
+    groups: list[RouteGroup[Any, Any]] = [keyed, RouteGroup(deps=None, endpoints=intake.ENDPOINTS)]
+    return encode_json(
+        openapi.document(groups, title=settings.brand_name, version=VERSION, server_url=settings.public_url)
+    )
+
+
+async def _nobody(call: Call[Any, Any, Any, Any], scope: str) -> NoReturn:
+    """Stands where a running service authenticates: what is only described is never called."""
+    raise AssertionError(call.route, scope)
 
 
 @asynccontextmanager

@@ -112,9 +112,8 @@ def _read(raw: bytes, verified: Verified) -> tuple[Arrival, ProviderPayment | No
     return arrival, payment, fault
 
 
-def routes(services: IntakeServices) -> RouteGroup[IntakeServices, Any]:
-    """The one route that the provider knows; its signature is its key."""
-    endpoint = Endpoint(
+ENDPOINTS = (
+    Endpoint(
         method="POST",
         path=PATH,
         handler=receive,
@@ -125,5 +124,10 @@ def routes(services: IntakeServices) -> RouteGroup[IntakeServices, Any]:
         problems=("unauthorized", "rate-limited"),
         summary="Notifications of the payment provider",
         tags=("Provider",),
-    )
-    return RouteGroup(deps=services, endpoints=(endpoint,))
+    ),
+)
+
+
+def routes(services: IntakeServices) -> RouteGroup[IntakeServices, Any]:
+    """The one route that the provider knows; its signature is its key."""
+    return RouteGroup(deps=services, endpoints=ENDPOINTS)

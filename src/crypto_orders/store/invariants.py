@@ -214,6 +214,6 @@ async def violations(conn: Conn) -> list[Violation]:
             timeout=600,
         )
         if rows:
-            shown = tuple(msgspec.json.format(row["row"], indent=0) for row in rows)
+            shown = tuple(str(msgspec.json.format(str(row["row"]), indent=0)) for row in rows)
             found.append(Violation(name, invariant.rule, shown))
     return found
