@@ -321,6 +321,15 @@ async def one_more_response(visit: Visit) -> None:
         await visit.write(OK + b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
 
 
+async def one_more_response_later(visit: Visit) -> None:
+    """Answer 200 and, when that was taken, say more; then wait for the sender to hang up."""
+    await visit.request()
+    await visit.write(OK)
+    await asyncio.sleep(0.02)
+    await visit.write(b"HTTP/1.1 408 Too Slow\r\nContent-Length: 0\r\n\r\n")
+    await visit.reader.read()
+
+
 async def http_1_0(visit: Visit) -> None:
     """Answer as servers of the nineties did: no length, the end of the connection ends the body."""
     await visit.request()
@@ -338,6 +347,18 @@ async def once_then_close(visit: Visit) -> None:
     """Answer one request as if the connection were to stay open, and close it."""
     await visit.request()
     await visit.write(OK)
+
+
+def writing(*pieces: bytes) -> Behaviour:
+    """Answer one request with these bytes, each piece on its own, and hang up."""
+
+    async def write(visit: Visit) -> None:
+        await visit.request()
+        for piece in pieces:
+            await visit.write(piece)
+            await asyncio.sleep(0)
+
+    return write
 
 
 def answering(head: str, body: bytes = b"") -> Behaviour:

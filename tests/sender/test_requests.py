@@ -168,6 +168,14 @@ async def test_a_connection_whose_response_did_not_end_well_is_not_used_again(
         assert receiver.connections == 2
 
 
+async def test_a_connection_on_which_the_receiver_speaks_unasked_is_closed(sending: WebhookSender) -> None:
+    async with bad.serving(bad.one_more_response_later) as receiver, asyncio.timeout(20):
+        for _ in range(2):
+            assert (await sending.send("whk_1", url_of(receiver), (), b"{}")).delivered
+            await receiver.idle.wait()
+        assert receiver.connections == 2
+
+
 @pytest.mark.parametrize(("body_bytes", "connections"), [(4096, 1), (4097, 2)])
 async def test_a_body_is_read_up_to_4_kib(sending: WebhookSender, body_bytes: int, connections: int) -> None:
     async with bad.serving(bad.answering("HTTP/1.1 200 OK", b"x" * body_bytes)) as receiver:

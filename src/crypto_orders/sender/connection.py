@@ -27,6 +27,9 @@ BODY_BYTES_MAX: Final = 4 * 1024
 BODY_WIRE_BYTES_MAX: Final = 16 * 1024
 """Bytes read after the head: chunk headers and their extensions must not be a way around the body's limit."""
 
+RETRY_AFTER_BYTES_MAX: Final = 64
+"""Bytes of Retry-After that are kept; the longest HTTP date has 33."""
+
 _FIRST_FINAL_STATUS: Final = 200
 _SPOKE_UNASKED: Final = "the receiver spoke before it was asked, so it is no HTTP server"
 
@@ -77,7 +80,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the exchange under way; unasked bytes close the connection (called by the event loop)."""
-        if self._exchange is None:
+        if self._exchange is None or self._exchange.done.done():
             self._spoke_unasked = True
             self.abort()
         else:
@@ -210,7 +213,7 @@ class _Exchange:
         """Keep the two headers that matter."""
         lowered = name.lower()
         if lowered == b"retry-after":
-            self._retry_after = value.decode("latin-1")
+            self._retry_after = value[:RETRY_AFTER_BYTES_MAX].decode("latin-1")
         elif lowered == b"content-encoding":
             self._encoded = value.lower() != b"identity"
 

@@ -5,6 +5,7 @@ end its reuse by age, or show the peer before the request has gone out; and they
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Iterable
 from functools import partial
@@ -29,7 +30,7 @@ REQUEST_BYTES_MAX: Final = 20 * 1024
 URLS_KEPT_MAX: Final = 4096
 """Parsed URLs kept for the next attempt; a full table is emptied."""
 
-_LINE_BREAKERS: Final = ("\r", "\n", "\0")
+_LINE_BREAKER: Final = re.compile(r"[\r\n\0]")
 
 
 class SenderLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,7 +224,7 @@ def _request(target: _Target, headers: Iterable[tuple[str, str]], body: bytes) -
     lines: list[str] = []
     for name, value in headers:
         line = f"{name}: {value}"
-        if any(breaker in line for breaker in _LINE_BREAKERS):
+        if _LINE_BREAKER.search(line):
             message = f"the header {name!r} holds a line break"
             raise ValueError(message)
         lines.append(line)
