@@ -109,58 +109,12 @@ def migrate(
 
 
 @cli.command()
-def check() -> None:
-    """Prove every invariant of the database; exit 1, with the rows, when one is broken."""
-    from crypto_orders import administration
-
-    broken = _on_database(_settings(), administration.check)
-    for violation in broken:
-        typer.echo(f"{violation.name} is broken: {violation.rule}")
-        for row in violation.rows:
-            typer.echo(f"  {row}")
-    if broken:
-        raise typer.Exit(1)
-    typer.echo("every invariant holds")
-
-
-@cli.command()
-def openapi() -> None:
-    """Print the OpenAPI document of the service."""
-    from crypto_orders.app import openapi_document
-
-    typer.echo(openapi_document(_settings()).decode())
-
-
-@cli.command()
 def doctor() -> None:
     """Explain the configuration and what is wrong with it, secrets redacted; exit 1 when something is."""
     from crypto_orders.doctor import examine
 
     if not asyncio.run(examine(os.environ, typer.echo)):
         raise typer.Exit(1)
-
-
-@cli.command()
-def check() -> None:
-    """Ask the database for every invariant; exit 1 and show the rows when one is broken."""
-    from crypto_orders import administration
-
-    broken = _on_database(_settings(), administration.broken_invariants)
-    for violation in broken:
-        typer.echo(f"{violation.name} is broken: {violation.rule}")
-        for row in violation.rows:
-            typer.echo(f"  {row}")
-    if broken:
-        raise typer.Exit(1)
-    typer.echo("every invariant holds")
-
-
-@cli.command()
-def openapi() -> None:
-    """Print the OpenAPI document of this version."""
-    from crypto_orders import app
-
-    sys.stdout.buffer.write(app.openapi_document(_settings()) + b"\n")
 
 
 @accounts.command("create")

@@ -24,14 +24,11 @@ APPLICATION_NAME: Final = "crypto-orders-command"
 PAGE_ROWS: Final = 200
 """Keys fetched at once; all of them are shown."""
 
-CHECK_TIMEOUT: Final = "30min"
-"""For one invariant over all orders, which no request ever waits for."""
-
 
 async def check(dsn: str) -> list[Violation]:
     """Every invariant that the database breaks now. Its queries read everything and take their time."""
     pool = await open_pool(
-        dsn, size=2, application_name="crypto-orders-check", settings={"statement_timeout": "0"}
+        dsn, size=2, application_name=APPLICATION_NAME, settings={"statement_timeout": "0"}
     )
     try:
         async with pool.acquire() as conn:
@@ -159,18 +156,6 @@ def _kept_key(key: KeptKey) -> Mapping[str, object]:
         "label": key.label,
         **{name: None if moment is None else clock.to_iso(moment) for name, moment in moments.items()},
     }
-
-
-async def broken_invariants(dsn: str) -> list[Violation]:
-    """Ask the database for every invariant; those that do not hold."""
-    pool = await open_pool(
-        dsn, size=2, application_name=APPLICATION_NAME, settings={"statement_timeout": CHECK_TIMEOUT}
-    )
-    try:
-        async with pool.acquire() as conn:
-            return await invariants.violations(conn)
-    finally:
-        await pool.close()
 
 
 async def _with_pool(dsn: str, act: Callable[[Pool], Awaitable[T]]) -> T:

@@ -144,7 +144,9 @@ def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) 
 def openapi_document(settings: Settings) -> bytes:
     """The OpenAPI document of every documented endpoint, as JSON."""
     described: tuple[Endpoint[Any, Any, Any, Any], ...] = (*account.ENDPOINTS, *API_ENDPOINTS)
-    keyed = RouteGroup[Any, Any](deps=None, endpoints=described, authenticate=_nobody, scopes=SCOPES)
+    keyed: RouteGroup[Any, Any] = RouteGroup(
+        deps=None, endpoints=described, authenticate=_nobody, scopes=SCOPES
+    )
     groups: list[RouteGroup[Any, Any]] = [keyed, RouteGroup(deps=None, endpoints=intake.ENDPOINTS)]
     return encode_json(
         openapi.document(groups, title=settings.brand_name, version=VERSION, server_url=settings.public_url)
