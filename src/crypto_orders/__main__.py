@@ -117,6 +117,29 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@cli.command()
+def check() -> None:
+    """Ask the database for every invariant; exit 1 and show the rows when one is broken."""
+    from crypto_orders import administration
+
+    broken = _on_database(_settings(), administration.broken_invariants)
+    for violation in broken:
+        typer.echo(f"{violation.name} is broken: {violation.rule}")
+        for row in violation.rows:
+            typer.echo(f"  {row}")
+    if broken:
+        raise typer.Exit(1)
+    typer.echo("every invariant holds")
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document of this version."""
+    from crypto_orders import app
+
+    sys.stdout.buffer.write(app.openapi_document(_settings()) + b"\n")
+
+
 @accounts.command("create")
 def create_account(
     name: Annotated[str, typer.Argument(help="What to call the customer.")],
