@@ -9,10 +9,11 @@ from uuid import UUID
 
 from crypto_orders.kit import clock, ids
 from crypto_orders.settings import Settings
-from crypto_orders.store import account_lists
+from crypto_orders.store import account_lists, invariants
 from crypto_orders.store.account_lists import KeptKey
 from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool, open_pool
+from crypto_orders.store.invariants import Violation
 from crypto_orders.usecases import accounts
 from crypto_orders.usecases.accounts import KeyWanted
 
@@ -22,6 +23,18 @@ APPLICATION_NAME: Final = "crypto-orders-command"
 
 PAGE_ROWS: Final = 200
 """Keys fetched at once; all of them are shown."""
+
+
+async def broken_invariants(dsn: str) -> list[Violation]:
+    """Every invariant that the database breaks now. Its queries read everything and take their time."""
+    pool = await open_pool(
+        dsn, size=2, application_name="crypto-orders-check", settings={"statement_timeout": "0"}
+    )
+    try:
+        async with pool.acquire() as conn:
+            return await invariants.violations(conn)
+    finally:
+        await pool.close()
 
 
 async def create_account(dsn: str, name: str, tier: str) -> str:
