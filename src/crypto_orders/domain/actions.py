@@ -1,7 +1,6 @@
 """What we, customers and operators do to an order: start, mint, cancel, sweep, honour, stop watching."""
 
 from datetime import datetime
-from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -173,23 +172,15 @@ def honour(
 
 
 def stop_watching(order: Order, payment: Payment, now: datetime) -> Flag | None:
-    """The flag of a payment whose watch ends while the order still hangs in the air on account of it.
+    """The flag of a payment whose watch ends while its order hangs in the air, if it does.
 
-    That is a confirming or partial order whose current payment it is, or an order not ended yet for
-    which it has seen money; a child's money has a flag of its own.
+    That is a confirming or partial order, and a pending one for which the payment has seen money; a
+    child's money has a flag of its own.
     """
     if now < ends_watch_at(payment) or payment.is_child:
         return None
-    match order.status:
-        case Status.PENDING:
-            unsettled = payment.money_seen
-        case Status.CONFIRMING | Status.PARTIAL:
-            unsettled = payment.money_seen or payment.payment_id == order.payment_id
-        case Status.PAID | Status.FAILED | Status.CANCELLED:
-            unsettled = False
-        case _:
-            assert_never(order.status)
-    if not unsettled:
+    under_way = order.status in {Status.CONFIRMING, Status.PARTIAL}
+    if not under_way and not (order.status is Status.PENDING and payment.money_seen):
         return None
     note = "still not settled a day after the provider stopped watching"
     return flag_of_payment(FlagKind.STUCK, payment, now, note=note)

@@ -161,9 +161,15 @@ def _take_in(
 
 
 def _record(answer: ProviderPayment, origin: Origin, fact: ProviderSaid, now: datetime) -> Payment:
-    """Record the provider's answer, and hear it where no other word of the provider is about to be heard."""
+    """Record the provider's answer; the word that brought it is heard next, unless it is an operator's.
+
+    Then the answer's status stands, while its money waits to be heard and flagged as the provider's word.
+    """
     payment = first_record(answer, origin, now)
-    return hear(payment, answer, now) if fact.override else payment
+    if not fact.override:
+        return payment
+    heard = hear(payment, answer, now)
+    return replace(payment, provider_status=heard.provider_status, best_rank=heard.best_rank)
 
 
 def _waiting(
