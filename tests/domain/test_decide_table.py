@@ -128,15 +128,15 @@ CELLS = list(cells())
 
 def standing(role: str, money_known: bool, status: str) -> tuple[Order, tuple[Payment, ...]]:
     """The order and its payments; what is known of money is an amount that a waiting word named."""
-    money = {"money_seen": True, "actually_paid": DUE / 10} if money_known else {}
-    under_way = {"money_seen": True} if status in {"confirming", "partial", "paid"} else {}
+    money: dict[str, object] = {"money_seen": True, "actually_paid": DUE / 10} if money_known else {}
+    under_way: dict[str, object] = {"money_seen": True} if status in {"confirming", "partial", "paid"} else {}
     match role:
         case "current":
-            return an_order(status), (a_payment(**money),)
+            return an_order(status), (a_payment(FIRST, **money),)
         case "other":
-            return an_order(status), (a_payment(**under_way), a_payment(SECOND, **money))
+            return an_order(status), (a_payment(FIRST, **under_way), a_payment(SECOND, **money))
         case _:
-            return an_order(status), (a_payment(**under_way), a_child(**money))
+            return an_order(status), (a_payment(FIRST, **under_way), a_child(**money))
 
 
 def fact_of(cell: Cell) -> ProviderSaid:
@@ -233,7 +233,11 @@ def test_the_same_fact_again_changes_nothing_in_any_cell(cell: Cell) -> None:
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize(
     ("said", "flag"),
-    [("wrong_asset_confirmed", "wrong_asset"), ("teleported", "unknown_status"), ("Finished", "unknown_status")],
+    [
+        ("wrong_asset_confirmed", "wrong_asset"),
+        ("teleported", "unknown_status"),
+        ("Finished", "unknown_status"),
+    ],
 )
 def test_a_word_without_an_order_status_is_stored_flagged_and_moves_nothing(
     role: str, money_known: bool, status: str, said: str, flag: str
