@@ -4,7 +4,8 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
-from types import TracebackType
+from contextvars import ContextVar
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, TextIO, cast
 
 import msgspec
@@ -47,19 +48,45 @@ class Logger(Protocol):
         """Tell what went wrong, with the exception being handled."""
 
 
+class _Present:
+    """The logger as it is configured at the moment; making it anew for every line would cost more than it."""
+
+    def __init__(self) -> None:
+        self.logger = cast("Logger", structlog.get_logger())
+
+    def debug(self, event: str, /, **keys: object) -> None:
+        self.logger.debug(event, **keys)
+
+    def info(self, event: str, /, **keys: object) -> None:
+        self.logger.info(event, **keys)
+
+    def warning(self, event: str, /, **keys: object) -> None:
+        self.logger.warning(event, **keys)
+
+    def error(self, event: str, /, **keys: object) -> None:
+        self.logger.error(event, **keys)
+
+    def exception(self, event: str, /, **keys: object) -> None:
+        self.logger.exception(event, **keys)  # noqa: LOG004 - the caller handles one
+
+
+_present = _Present()
+_bound: ContextVar[Mapping[str, object]] = ContextVar("log_keys", default=MappingProxyType({}))
+
+
 def get() -> Logger:
     """The logger every module uses: ``log = kit.log.get()`` and ``log.info("order_created", order_id=…)``."""
-    return cast("Logger", structlog.get_logger())
+    return _present
 
 
 def bind(**keys: object) -> None:
     """Add keys to every further line of the present task, such as the request id."""
-    structlog.contextvars.bind_contextvars(**keys)
+    _bound.set({**_bound.get(), **keys})
 
 
 def unbind_all() -> None:
     """Forget the keys of the present task, for a worker that goes on to another piece of work."""
-    structlog.contextvars.clear_contextvars()
+    _bound.set({})
 
 
 def configure(*, level: str = "info", process: str | None = None, stream: TextIO | None = None) -> None:
@@ -77,7 +104,7 @@ def configure(*, level: str = "info", process: str | None = None, stream: TextIO
 
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _add_bound,
             structlog.processors.add_log_level,
             add_constants,
             _mask_secrets,
@@ -88,6 +115,7 @@ def configure(*, level: str = "info", process: str | None = None, stream: TextIO
         logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=False,
     )
+    _present.logger = cast("Logger", structlog.get_logger().bind())
     root = logging.getLogger()
     root.handlers[:] = [_Bridge()]
     root.setLevel(max(threshold, logging.WARNING))
@@ -110,6 +138,10 @@ def describe_exception(error: BaseException) -> str:
 def _frames(trace: TracebackType | None) -> str:
     frames = traceback.extract_tb(trace)[-_FRAMES_MAX:]
     return "".join(f" | {frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+
+
+def _add_bound(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {**_bound.get(), **event}
 
 
 def _mask_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -142,8 +174,7 @@ class _Bridge(logging.Handler):
     """Take the records of libraries that use the standard ``logging`` into the same stream of lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        name = "error" if record.levelno >= logging.ERROR else "warning"
-        tell = getattr(structlog.get_logger(), name)
+        tell = _present.error if record.levelno >= logging.ERROR else _present.warning
         keys: dict[str, object] = {
             "logger": record.name,
             "message": record.getMessage()[:_EXCEPTION_CHARS_MAX],
