@@ -24,7 +24,7 @@ from crypto_orders.intake.notifications import IntakeServices
 from crypto_orders.kit import openapi
 from crypto_orders.kit.application import HttpApp
 from crypto_orders.kit.encoding import encode_json
-from crypto_orders.kit.http import Call, Endpoint, RouteGroup
+from crypto_orders.kit.http import Call, Endpoint, HeaderParameter, RouteGroup
 from crypto_orders.kit.sealing import Sealer
 from crypto_orders.provider import ProviderClient
 from crypto_orders.settings import Settings
@@ -129,6 +129,7 @@ def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) 
                 deployment=deployment,
                 ipn_secrets=tuple(s.reveal() for s in settings.nowpayments_ipn_secret),
                 limiter=limiter,
+                failure_policy=auth.failure_policy,
             )
         ),
     ]
@@ -149,7 +150,17 @@ def openapi_document(settings: Settings) -> bytes:
     )
     groups: list[RouteGroup[Any, Any]] = [keyed, RouteGroup(deps=None, endpoints=intake.ENDPOINTS)]
     return encode_json(
-        openapi.document(groups, title=settings.brand_name, version=VERSION, server_url=settings.public_url)
+        openapi.document(
+            groups,
+            title=settings.brand_name,
+            version=VERSION,
+            server_url=settings.public_url,
+            common_headers=(
+                HeaderParameter(
+                    f"{settings.header_prefix}Account", "Names the key's own account; any other is refused."
+                ),
+            ),
+        )
     )
 
 

@@ -10,6 +10,7 @@ from crypto_orders.api.services import ApiCall
 from crypto_orders.domain.errors import NotFound
 from crypto_orders.domain.order import Order
 from crypto_orders.kit import clock
+from crypto_orders.kit.encoding import Instant
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.store import orders
 
@@ -21,14 +22,14 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """What was bought and whether it is paid; issued when it was paid, before that when it is asked for."""
 
     order_id: str
-    issued_at: datetime
+    issued_at: Instant
     status: str
     product: str
     price_cents: int
     price_currency: str
     payment_id: str | None
-    paid_at: datetime | None
-    created_at: datetime
+    paid_at: Instant | None
+    created_at: Instant
 
 
 def receipt_of(order: Order, now: datetime) -> Receipt:

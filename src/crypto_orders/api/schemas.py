@@ -1,12 +1,12 @@
 """The shapes of orders on the wire, for customers."""
 
-from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
 
 from crypto_orders.domain.actions import customer_source, payable
 from crypto_orders.domain.payment import Payment
+from crypto_orders.kit.encoding import Instant
 from crypto_orders.store.envelopes import Shown
 
 
@@ -25,7 +25,7 @@ class EventView(Struct, frozen=True):
     """One line of an order's timeline, as customers see it."""
 
     status: str
-    at: datetime
+    at: Instant
     source: str
 
 
@@ -40,9 +40,9 @@ class Envelope(Struct, frozen=True, kw_only=True):
     status: str
     customer_note: str | None
     events: list[EventView]
-    expires_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    expires_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
     payment: PaymentView | None
 
 

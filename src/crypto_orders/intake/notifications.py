@@ -1,15 +1,22 @@
 """The provider's notifications: verified, stored before they are looked into, applied, then answered."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
 
 from crypto_orders.domain.errors import Unavailable
-from crypto_orders.domain.ipn_signature import UnreadableJsonError, Verified, read_json_exact, verify
+from crypto_orders.domain.ipn_signature import (
+    UnreadableJsonError,
+    Verified,
+    is_well_formed,
+    read_json_exact,
+    verify,
+)
 from crypto_orders.domain.order import Via
 from crypto_orders.domain.provider_payment import MalformedPayment, ProviderPayment, parse_payment
-from crypto_orders.domain.rate_limit import FAILURE_POLICY, bucket_of_address
+from crypto_orders.domain.rate_limit import Policy, bucket_of_address
 from crypto_orders.kit import log
 from crypto_orders.kit.http import PUBLIC, Call, Endpoint, RouteGroup
 from crypto_orders.kit.problem import Problem, bad_request, rate_limited
@@ -27,6 +34,9 @@ SIGNATURE_HEADER = b"x-nowpayments-sig"
 RETRY_AFTER_SECONDS = 5
 """The provider repeats a refused notification by its own schedule; whatever stands between may be quicker."""
 
+APPLY_SECONDS_MAX = 2.0
+"""The provider gives up at 3 s; what waits longer for its order's lock is left to a worker."""
+
 _log = log.get()
 
 
@@ -37,6 +47,7 @@ class IntakeServices:
     deployment: Deployment
     ipn_secrets: tuple[str, ...]
     limiter: RateLimiter
+    failure_policy: Policy
 
 
 class Received(Struct, frozen=True):
@@ -50,6 +61,10 @@ async def receive(call: Call[IntakeServices, Any, bytes, None]) -> Received:
     """Take one notification; 200 means that it is stored for good."""
     verified = await _verified(call)
     arrival, payment, fault = _read(call.body, verified)
+    if payment is not None and payment.malformed_fields:
+        _log.warning(
+            "crypto_ipn_odd_fields", payment_id=payment.payment_id, fields=list(payment.malformed_fields)
+        )
     d = call.deps.deployment
     try:
         if payment is None:
@@ -68,7 +83,8 @@ async def receive(call: Call[IntakeServices, Any, bytes, None]) -> Received:
 async def _applied(d: Deployment, word: Word) -> str | None:
     """Apply what is stored; the status of its order, None when there is none or it could not be applied."""
     try:
-        applied = await facts.apply(d, word)
+        async with asyncio.timeout(APPLY_SECONDS_MAX):
+            applied = await facts.apply(d, word)
     except Exception as error:  # noqa: BLE001 - it is stored: whatever went wrong, a worker applies it
         _log.warning("crypto_ipn_apply_failed", notification_id=str(word.notification_id), exc_info=error)
         return None
@@ -78,14 +94,14 @@ async def _applied(d: Deployment, word: Word) -> str | None:
 async def _verified(call: Call[IntakeServices, Any, bytes, None]) -> Verified:
     """The text whose MAC matched; a body that nobody signed draws on its sender's bucket."""
     signatures = [value for name, value in call.scope["headers"] if name == SIGNATURE_HEADER]
-    if len(signatures) == 1:
+    if len(signatures) == 1 and is_well_formed(signature := signatures[0].decode("latin-1")):
         if not call.body:
             raise bad_request("The notification is empty.")
-        verified = verify(call.body, signatures[0].decode("latin-1"), call.deps.ipn_secrets)
+        verified = verify(call.body, signature, call.deps.ipn_secrets)
         if verified is not None:
             return verified
     observed.ipn_rejected(call.remote_address, signatures=len(signatures))
-    allowance = await call.deps.limiter.draw(bucket_of_address(call.remote_address), FAILURE_POLICY)
+    allowance = await call.deps.limiter.draw(bucket_of_address(call.remote_address), call.deps.failure_policy)
     if allowance is not None and not allowance.granted:
         raise rate_limited(allowance.retry_after_seconds)
     raise Problem("unauthorized", "The signature is missing or wrong.")

@@ -6,6 +6,7 @@ from functools import partial
 from crypto_orders.store import checkouts
 from crypto_orders.usecases import inbox, minting, reconcile, rollups, sweep
 from crypto_orders.usecases.deployment import Deployment
+from crypto_orders.usecases.rate_limits import forget_idle_buckets
 from crypto_orders.workers.loop import Job
 
 COMPLETE_BATCH_MAX = 20
@@ -25,6 +26,11 @@ def order_jobs(
             partial(_sweep, d, sweep_older_than_hours),
             pause_seconds=sweep_every_minutes * 60,
             rests_after_work=True,
+        ),
+        Job(
+            "forget_idle_buckets",
+            partial(forget_idle_buckets, d.pool),
+            pause_seconds=3600,
         ),
         Job("fold_rollups", partial(rollups.fold, d.pool), pause_seconds=2),
     )

@@ -1,14 +1,15 @@
 """Support administers who may use the service and what is sold."""
 
-from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
 from crypto_orders.api.admin.lists import AccountView
 from crypto_orders.api.services import ApiCall, audited
 from crypto_orders.domain.errors import BadRequest
 from crypto_orders.kit import ids
+from crypto_orders.kit.encoding import Instant
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.store.products import Product
 from crypto_orders.usecases import accounts
@@ -27,7 +28,7 @@ class KeyBody(Struct, frozen=True):
 
     scopes: Annotated[tuple[str, ...], Meta(max_length=10)] = ()
     label: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    expires_at: datetime | None = None
+    expires_at: Instant | None = None
 
 
 class NewKeyView(Struct, frozen=True, kw_only=True):
@@ -40,8 +41,8 @@ class NewKeyView(Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     label: str | None
     prefix: str
-    created_at: datetime
-    expires_at: datetime | None
+    created_at: Instant
+    expires_at: Instant | None
 
 
 class ProductBody(Struct, frozen=True):
@@ -64,7 +65,7 @@ async def create_key(call: ApiCall[KeyBody, None]) -> NewKeyView:
     """Make a key of an account and show it once."""
     account_id, body = call.uuid("account_id"), call.body
     shown_id = ids.prefixed("acc", account_id)
-    entry = audited(call, "create_key", shown_id, scopes=body.scopes, label=body.label)
+    entry = audited(call, "create_key", shown_id, **msgspec.structs.asdict(body))
     wanted = KeyWanted(
         account_id=account_id,
         mode=call.deps.key_mode,
@@ -100,9 +101,7 @@ async def put_product(call: ApiCall[ProductBody, None]) -> Product:
     product, body = call.text("product"), call.body
     if not accounts.PRODUCT_FORM.fullmatch(product):
         raise BadRequest(f"A product is named by {accounts.PRODUCT_FORM.pattern}.")
-    entry = audited(
-        call, "put_product", product, price_cents=body.price_cents, price_currency=body.price_currency
-    )
+    entry = audited(call, "put_product", product, **msgspec.structs.asdict(body))
     return await accounts.put_product(
         call.deps.pool, product, body.price_cents, body.price_currency, active=body.active, entry=entry
     )
