@@ -40,17 +40,19 @@ cli.add_typer(products, name="products")
 @cli.command()
 def serve() -> None:
     """Answer HTTP requests: the API, the pages and the provider's notifications."""
+    settings = _settings_that_may_run()
     from crypto_orders import processes
 
-    processes.serve(_settings())
+    processes.serve(settings)
 
 
 @cli.command()
 def worker() -> None:
     """Run the background jobs; any number of workers may run."""
+    settings = _settings_that_may_run()
     from crypto_orders import processes
 
-    processes.work(_settings())
+    processes.work(settings)
 
 
 @cli.command()
@@ -240,6 +242,17 @@ def _settings() -> "Settings":
     from crypto_orders import settings
 
     return settings.read(os.environ)
+
+
+def _settings_that_may_run() -> "Settings":
+    """Read the settings and refuse those that must not run, before the service is even imported."""
+    from crypto_orders.kit.process import CannotStartError
+    from crypto_orders.settings import MISCONFIGURED_EXIT_CODE, refusals
+
+    found = _settings()
+    for sentence in refusals(found):
+        raise CannotStartError(sentence, MISCONFIGURED_EXIT_CODE)
+    return found
 
 
 def _on_database(settings: "Settings", act: Callable[[str], Coroutine[None, None, T]]) -> T:

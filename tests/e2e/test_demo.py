@@ -213,6 +213,21 @@ def test_a_killed_process_is_back_and_the_ready_file_knows_it(demo: Demo, name: 
     wait_until(answers)
 
 
+def test_a_second_demo_on_the_same_data_is_refused_while_the_first_runs(demo: Demo, tmp_path: Path) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "crypto_orders", "demo", "--port=0", f"--data-dir={demo.home}/data"],
+        stdout=(tmp_path / "log").open("w"),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    sentence = f"crypto-orders: the database in {demo.home}/data/postgres is in use by process"
+    assert second.stderr.startswith(sentence)
+    assert second.returncode == 1
+    assert demo.get("/readyz")["status"] == "ok"
+
+
 def test_a_second_start_keeps_data_and_keys_says_which_ports_are_taken_and_dies_as_a_whole(
     demo: Demo,
 ) -> None:
@@ -240,22 +255,3 @@ def test_a_second_start_keeps_data_and_keys_says_which_ports_are_taken_and_dies_
             pids = list(again.read()["pids"].values())
     # The demo was killed, which no program can prepare for.
     wait_until(lambda: all(is_gone(pid) for pid in pids))
-
-
-def test_a_second_demo_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    home = make_cluster_dir()
-    with Demo(home, "--no-seed") as first:
-        second = subprocess.run(
-            [sys.executable, "-m", "crypto_orders", "demo", "--port=0", f"--data-dir={home}/data"],
-            stdout=(tmp_path / "log").open("w"),
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=DEADLINE_SECONDS,
-            check=False,
-        )
-        sentence = f"crypto-orders: the database in {home}/data/postgres is in use by process"
-        assert second.stderr.startswith(sentence)
-        assert second.returncode == 1
-        assert first.get("/readyz")["status"] == "ok"
-        first.stop()
-    shutil.rmtree(home)

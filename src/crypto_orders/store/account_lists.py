@@ -57,15 +57,16 @@ SELECT key_id, account_id, mode, scopes, label, prefix, created_at, expires_at, 
 )
 
 
-async def newest_keys(conn: Conn, account_id: UUID, *, limit: int, after: str | None) -> Page[KeptKey]:
+async def newest_keys(conn: Conn, account_id: UUID | None, *, limit: int, after: str | None) -> Page[KeptKey]:
     """An account's keys, revoked and expired ones included, the newest first, behind the cursor `after`.
+
+    Without an account it is everybody's keys, support's among them.
 
     Raises:
         MalformedCursor: `after` is no cursor of this list.
     """
-    return await keyset.newest(
-        conn, KEYS, _key_of, equal={"account_id": account_id}, limit=limit, after=after
-    )
+    equal = {} if account_id is None else {"account_id": account_id}
+    return await keyset.newest(conn, KEYS, _key_of, equal=equal, limit=limit, after=after)
 
 
 def _key_of(row: Row) -> KeptKey:
