@@ -18,12 +18,13 @@ from crypto_orders.domain.api_key import (
     digest,
 )
 from crypto_orders.domain.errors import BadRequest, NotFound
+from crypto_orders.kit import clock
 from crypto_orders.store import accounts, audit, keys, products
 from crypto_orders.store.accounts import Account
 from crypto_orders.store.audit import Entry
 from crypto_orders.store.connection import Pool, Tx
 from crypto_orders.store.products import Product
-from crypto_orders.store.transaction import transact
+from crypto_orders.store.transaction import transact, transact_single
 
 PREFIX_SECRET_CHARS = 4
 PRODUCT_FORM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -80,10 +81,12 @@ async def create_key(pool: Pool, wanted: KeyWanted, entry: Entry) -> NewKey:
     allowed = ADMIN_SCOPES if wanted.mode == "admin" else CUSTOMER_SCOPES
     unknown = [scope for scope in scopes if scope not in allowed]
     if unknown:
+        await _refused(pool, entry, "unknown scope")
         raise BadRequest(f"Unknown scope {unknown[0][:40]!r}; known are {', '.join(sorted(allowed))}.")
     text = "".join(secrets.choice(SECRET_ALPHABET) for _ in range(SECRET_CHARS))
     head = f"{wanted.brand_prefix}_{wanted.mode}_"
     key_id, prefix = uuid4(), head + text[:PREFIX_SECRET_CHARS]
+    expires_at = clock.whole_milliseconds(wanted.expires_at) if wanted.expires_at else None
 
     async def work(tx: Tx) -> datetime:
         created_at = await keys.insert(
@@ -95,7 +98,7 @@ async def create_key(pool: Pool, wanted: KeyWanted, entry: Entry) -> NewKey:
             scopes=scopes,
             label=wanted.label,
             prefix=prefix,
-            expires_at=wanted.expires_at,
+            expires_at=expires_at,
         )
         await audit.record(tx, audit.with_result(entry, "created", f"key_{key_id}", wanted.account_id))
         return created_at
@@ -103,6 +106,7 @@ async def create_key(pool: Pool, wanted: KeyWanted, entry: Entry) -> NewKey:
     try:
         created_at = await transact(pool, work)
     except ForeignKeyViolationError:
+        await _refused(pool, entry, "no such account")
         raise NotFound from None
     return NewKey(
         head + text,
@@ -113,7 +117,7 @@ async def create_key(pool: Pool, wanted: KeyWanted, entry: Entry) -> NewKey:
         prefix,
         wanted.label,
         created_at,
-        wanted.expires_at,
+        expires_at,
     )
 
 
@@ -157,7 +161,13 @@ async def override_rate(
     try:
         await transact(pool, work)
     except ForeignKeyViolationError:
+        await _refused(pool, entry, "no such key")
         raise NotFound from None
+
+
+async def _refused(pool: Pool, entry: Entry, why: str) -> None:
+    """Keep a refusal whose transaction took its audit row back, or never began."""
+    await transact_single(pool, lambda tx: audit.record(tx, audit.with_result(entry, "refused", why)))
 
 
 async def put_product(

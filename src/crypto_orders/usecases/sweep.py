@@ -10,7 +10,7 @@ from crypto_orders.domain.order import Decision, Order, Status
 from crypto_orders.domain.payment import WAITING
 from crypto_orders.store import audit, orders, sweeps
 from crypto_orders.store.connection import Tx
-from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
+from crypto_orders.store.failures import LOST, RETRIED, CommitUnknown, StoreUnavailable
 from crypto_orders.store.sweeps import Candidate
 from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import asking, observed
@@ -49,6 +49,10 @@ async def sweep(
     `entry` is the audit row when an operator called; the periodic sweep leaves events alone.
     """
     older_than = timedelta(hours=older_than_hours)
+    if entry is not None:
+        # A sweep is many transactions; whatever ends it midway, who began it is known.
+        begun = audit.with_result(entry, "begun")
+        await transact_single(d.pool, lambda tx: audit.record(tx, begun))
     counts: dict[Outcome, int] = {"expired": 0, "healed": 0, "skipped": 0}
     deadline = asyncio.get_running_loop().time() + SWEEP_SECONDS_MAX
     left = limit
@@ -75,7 +79,7 @@ async def sweep(
 async def _look_at(d: Deployment, candidate: Candidate) -> Outcome:
     try:
         return await _judge(d, candidate)
-    except (StoreUnavailable, CommitUnknown) as error:
+    except (StoreUnavailable, CommitUnknown, *RETRIED, *LOST) as error:
         observed.refused("sweep_interrupted", order_id=candidate.order_id, error=type(error).__name__)
         return "skipped"
 
