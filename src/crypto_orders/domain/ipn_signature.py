@@ -92,6 +92,11 @@ def verify(raw: bytes, signature_header: str, secrets: Sequence[str]) -> Verifie
     return Verified("canonical", text) if _matches_any(text, expected, keys) else None
 
 
+def is_well_formed(signature_header: str) -> bool:
+    """Whether a header has the form of a signature, blanks around it aside."""
+    return _SIGNATURE.fullmatch(signature_header.strip(" \t")) is not None
+
+
 def sign(raw: bytes, secret: str) -> str:
     """Return the signature the provider would send with a body: 128 lower-case hex digits.
 
