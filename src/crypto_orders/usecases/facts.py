@@ -122,7 +122,10 @@ async def apply_within(d: Deployment, tx: Tx, word: Word, entry: audit.Entry | N
     """Apply a stored word inside the caller's transaction; the caller observes it after the commit."""
     locked = await _find(tx, word.payment)
     if locked is None:
-        return await _unmatched(tx, word)
+        applied = await _unmatched(tx, word)
+        if entry is not None:
+            await audit.record(tx, audit.with_result(entry, applied.verdict.value, applied.why))
+        return applied
     fact = ProviderSaid(
         payment=word.payment,
         via=word.via,

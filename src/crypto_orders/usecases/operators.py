@@ -109,6 +109,7 @@ async def apply_ipn(d: Deployment, claim: Claim, entry: audit.Entry) -> Applied:
     found = await asking.ask(d, claim.payment_id, deadline_seconds=ASK_DEADLINE_SECONDS)
     if isinstance(found, Found):
         if route is None and found.payment.order_id != claim.order_id:
+            await facts.hear_answer(d, found.payment, found.raw)
             why = _conflict("The provider does not call it this order's payment.", "other_order", found)
             raise await _refused(d, order, entry, why)
         if _confirms(found.payment, claim):
@@ -183,7 +184,9 @@ async def _override(
                 tx, heard.notification_id, Verdict.SUPERSEDED, "an operator overrode it"
             )
             answer = found.payment
-        said = ProviderPayment(payment_id=claim.payment_id, payment_status=claim.provider_status)
+        said = ProviderPayment(
+            payment_id=claim.payment_id, payment_status=claim.provider_status, order_id=order.order_id
+        )
         return await _say(d, tx, order, claim, entry, said, answer, None)
 
     return await _done(d, work)
