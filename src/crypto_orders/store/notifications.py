@@ -88,12 +88,12 @@ def _kept(row: Row) -> Kept:
 SETTLE = """
 UPDATE notifications
    SET verdict = $2, why = $3, settled_at = date_trunc('milliseconds', clock_timestamp()), try_at = NULL
- WHERE notification_id = $1
+ WHERE notification_id = $1 AND try_at IS NOT NULL
 """
 
 
 async def settle(tx: Tx, notification_id: UUID, verdict: Verdict, why: str) -> None:
-    """Close a fact that concerns no order of ours."""
+    """Close an open fact that needs no order's lock; what a settled one did before stays told."""
     await tx.execute(SETTLE, notification_id, verdict.value, why)
 
 
