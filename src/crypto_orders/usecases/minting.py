@@ -9,12 +9,15 @@ from datetime import timedelta
 from typing import assert_never
 from uuid import UUID
 
+from asyncpg.exceptions import UniqueViolationError
+from msgspec.structs import replace
+
 from crypto_orders.domain import actions
 from crypto_orders.domain.order import Decision, Order, Status
 from crypto_orders.domain.payment import Payment
 from crypto_orders.kit import clock
 from crypto_orders.provider import CreateOutcome, CreatePayment, Minted, Mismatched, NotMade, Refused, Unknown
-from crypto_orders.store import checkouts, flags, orders
+from crypto_orders.store import checkouts, flags, orders, payments
 from crypto_orders.store.checkouts import IN_FLIGHT, Standing
 from crypto_orders.store.connection import Conn, Tx
 from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
@@ -139,7 +142,12 @@ async def _record_fresh(d: Deployment, order: Order, outcome: Minted) -> Minting
     """Record a payment by one statement on an order that nobody has touched since it was started."""
     now = clock.utc_now()
     decision = actions.mint(order, (), outcome.payment, now)
-    recorded = await transact_single(d.pool, lambda tx: checkouts.record_minted(tx, order, decision, 1, now))
+    try:
+        recorded = await transact_single(
+            d.pool, lambda tx: checkouts.record_minted(tx, order, decision, 1, now)
+        )
+    except UniqueViolationError:
+        return None
     if not recorded:
         return None
     observed.minting(order, "minted", None)
@@ -179,21 +187,30 @@ async def _record_under_lock(
     d: Deployment, order: Order, attempt_no: int, outcome: Minted | Mismatched
 ) -> None:
     """Record a made payment on an order that others may have changed meanwhile."""
+    payment_id = outcome.payment.payment_id
 
     async def work(tx: Tx) -> tuple[orders.Locked, Decision, tuple[orders.Raised, ...]] | None:
         locked = await orders.lock(tx, order.account_id, order.order_id)
         if locked is None:
             return None
-        if isinstance(outcome, Minted):
-            decision = actions.mint(locked.order, locked.payments, outcome.payment, locked.now)
-            state, why = "minted", None
+        route = await payments.route_of(tx, payment_id)
+        if route is not None and route.order_id != order.order_id:
+            why = "its payment id is another order's"
+            mismatched = actions.mint_mismatched(locked.order, outcome.payment, why, locked.now)
+            decision = replace(mismatched, payments=())
+        elif isinstance(outcome, Mismatched):
+            why = outcome.why
+            decision = actions.mint_mismatched(
+                locked.order, outcome.payment, why, locked.now, payments=locked.payments
+            )
         else:
-            decision = actions.mint_mismatched(locked.order, outcome.payment, outcome.why, locked.now)
-            state, why = "mismatched", outcome.why
-        raised = await orders.save(tx, locked, decision)
-        payment_id = outcome.payment.payment_id
+            why = None
+            decision = actions.mint(locked.order, locked.payments, outcome.payment, locked.now)
+        snapshot = outcome.raw if isinstance(outcome, Mismatched) else None
+        raised = await orders.save(tx, locked, decision, snapshot=snapshot)
+        state = "mismatched" if why else "minted"
         await checkouts.settle_attempt(tx, locked.order, attempt_no, state, reason=why, payment_id=payment_id)
-        if isinstance(outcome, Minted):
+        if state == "minted":
             await flags.close_adopted(tx, order.account_id, payment_id)
         return locked, decision, raised
 
