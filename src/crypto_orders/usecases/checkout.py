@@ -19,6 +19,9 @@ from crypto_orders.usecases.deployment import Deployment
 TWIN_WAIT_SECONDS = 3.0
 TWIN_LOOK_EVERY_SECONDS = 0.05
 
+SENT_TEXT_LOGGED_CHARS = 16
+"""What a client sends may be long; this much of it tells what it is."""
+
 _log = log.get()
 
 
@@ -123,7 +126,7 @@ def _log_price_override(asked: Asked, order: Order) -> None:
             product=order.product,
             price_cents=order.price_cents,
             sent_price_cents=sent["price_cents"],
-            sent_price_currency=sent["price_currency"],
+            sent_price_currency=str(sent["price_currency"])[:SENT_TEXT_LOGGED_CHARS],
         )
 
 
@@ -151,21 +154,17 @@ async def _replay(d: Deployment, asked: Asked, key: str, replayed: Replayed) -> 
     )
     order = replayed.order
     rejects = bool(differing) and (asked.strict or d.terms.mismatch_rejects)
-    await transact_single(
-        d.pool,
-        lambda tx: checkouts.count_replay(
-            tx, order.account_id, key, order.order_id, differing, answered=not rejects
-        ),
-    )
-    observed.replayed(order, differing)
     if rejects:
+        await _count(d, order, key, differing, answered=False)
         raise Conflict(
             "The idempotency key was used with another body.",
             resource="crypto_order",
             extras={"idempotency_status": "mismatch", "differing_fields": list(differing)},
         )
     seen = await _twin(d, order)
-    if seen.in_flight and asked.strict:
+    is_refused = seen.in_flight and asked.strict
+    await _count(d, order, key, differing, answered=not is_refused)
+    if is_refused:
         raise Conflict(
             "The first request with this idempotency key is still in progress.",
             resource="crypto_order",
@@ -173,6 +172,19 @@ async def _replay(d: Deployment, asked: Asked, key: str, replayed: Replayed) -> 
             retry_after_seconds=1,
         )
     return CheckedOut(seen.order, seen.payment, replayed=True, differing_fields=differing)
+
+
+async def _count(
+    d: Deployment, order: Order, key: str, differing: tuple[str, ...], *, answered: bool
+) -> None:
+    """Keep a repeated key for the metrics, and log it."""
+    await transact_single(
+        d.pool,
+        lambda tx: checkouts.count_replay(
+            tx, order.account_id, key, order.order_id, differing, answered=answered
+        ),
+    )
+    observed.replayed(order, differing)
 
 
 async def _twin(d: Deployment, order: Order) -> minting.Minting:
