@@ -35,6 +35,7 @@ class _Resolved:
     flag: flags.Found
     before: Order | None = None
     decision: Decision | None = None
+    raised: tuple[orders.Raised, ...] = ()
 
 
 async def resolve(d: Deployment, asked: Resolution, entry: audit.Entry) -> None:
@@ -71,7 +72,7 @@ async def resolve(d: Deployment, asked: Resolution, entry: audit.Entry) -> None:
         raise done
     observed.resolved(done.flag, asked.how)
     if done.before is not None and done.decision is not None:
-        observed.decided(done.before, done.decision, ())
+        observed.decided(done.before, done.decision, done.raised)
 
 
 async def _ask_about(d: Deployment, asked: Resolution) -> Found | None:
@@ -99,7 +100,9 @@ async def _resolve(
         raise NotFound
     if flag.state != "open":
         raise Conflict("The flag is resolved already.", resource="flag", field="state")
-    if asked.how == "credited" and not asked.reference:
+    if not asked.reason.strip():
+        raise BadRequest("A resolution needs a reason.")
+    if asked.how == "credited" and not (asked.reference or "").strip():
         raise BadRequest("A credit needs the reference it was booked under.")
     resolved = _Resolved(flag)
     if asked.how == "honour":
@@ -139,14 +142,15 @@ async def _honour(
     decision = actions.honour(
         locked.order,
         flag.payment_id,
+        payments=locked.payments,
         actor=entry.actor.name,
         reason=asked.reason,
         override=not confirmed,
         provider_status=found.payment.payment_status if found else None,
         now=locked.now,
     )
-    await orders.save(tx, locked, decision)
-    return _Resolved(flag, locked.order, decision)
+    raised = await orders.save(tx, locked, decision)
+    return _Resolved(flag, locked.order, decision, raised)
 
 
 def _confirms(rules: Rules, order: Order, payment: Payment, found: Found) -> bool:
