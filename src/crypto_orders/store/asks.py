@@ -100,11 +100,16 @@ async def settle(tx: Tx, due: Due, next_at: datetime | None) -> None:
     await tx.execute(SETTLE, due.account_id, due.payment.payment_id, due.attempt, next_at)
 
 
-DUE_COUNT = "SELECT count(*) FROM (SELECT FROM payments WHERE ask_at <= clock_timestamp() LIMIT $1) AS x"
+DUE_COUNT = """
+SELECT count(*)
+  FROM (SELECT FROM payments
+         WHERE ask_at <= clock_timestamp() AND (ask_lease_until IS NULL OR ask_lease_until < clock_timestamp())
+         LIMIT $1) AS x
+"""
 
 
 async def due_count(conn: Conn, limit: int) -> int:
-    """How many payments are due, counted up to `limit`."""
+    """How many payments are due and not being asked about, counted up to `limit`."""
     return await conn.fetchval(DUE_COUNT, limit)
 
 
