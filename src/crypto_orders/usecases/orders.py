@@ -15,6 +15,7 @@ from crypto_orders.usecases import asking, observed
 from crypto_orders.usecases.deployment import Deployment
 
 CANCEL_DEADLINE_SECONDS = 2.0
+ENDED_BY_CANCEL = (Status.CANCELLED, Status.FAILED)
 ASK_AT_MOST_EVERY = timedelta(minutes=1)
 
 
@@ -69,7 +70,7 @@ async def _as_cancelled(d: Deployment, asked: Order) -> Order:
     """After a lost COMMIT the order itself tells whether it was cancelled."""
     async with d.pool.acquire() as conn:
         order = await orders.get(conn, asked.account_id, asked.order_id)
-    if order is None or order.version != asked.version + 1 or order.status is Status.PENDING:
+    if order is None or order.version != asked.version + 1 or order.status not in ENDED_BY_CANCEL:
         raise Unavailable("It is not certain that the order was cancelled; please look again.", 1)
     return order
 
