@@ -58,6 +58,7 @@ class Pool(Protocol):
 
     def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Conn]: ...
     async def close(self) -> None: ...
+    def terminate(self) -> None: ...
 
 
 async def open_pool(
@@ -88,7 +89,25 @@ async def open_pool(
             **(settings or {}),
         },
     )
-    return cast("Pool", pool)
+    return _BoundedPool(cast("Pool", pool))
+
+
+class _BoundedPool:
+    """A pool whose queue is short: who gets no connection in time meets a TimeoutError."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def acquire(
+        self, *, timeout: float | None = ACQUIRE_TIMEOUT_SECONDS
+    ) -> AbstractAsyncContextManager[Conn]:
+        return self._pool.acquire(timeout=timeout)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    def terminate(self) -> None:
+        self._pool.terminate()
 
 
 async def _leave_as_is(connection: object) -> None:
