@@ -63,10 +63,11 @@ async def write_csv(
     All of it is of one moment. Without `limit` there is no bound. When anything fails or the caller goes
     away, the connection is given up, which also ends the statement.
     """
-    text, args = _statement(filters, limit)
     lines = _LineEnds()
     try:
         await conn.execute(SETTINGS)
+        products = await search.products_with(conn, filters.search) if filters.search else []
+        text, args = _statement(filters, products, limit)
         await conn.copy_from_query(
             text, *args, output=lambda piece: output(lines.convert(piece)), format="csv", header=True
         )
@@ -76,11 +77,11 @@ async def write_csv(
         raise
 
 
-def _statement(filters: Filters, limit: int | None) -> tuple[str, list[object]]:
+def _statement(filters: Filters, products: list[str], limit: int | None) -> tuple[str, list[object]]:
     c = clauses_of(filters)
     conditions = [older_than(c, filters, None)]
     if filters.search is not None:
-        conditions.append(search.match(c, filters.search))
+        conditions.append(search.match(c, filters.search, products))
     bounded = "" if limit is None else f"\n LIMIT {c.bind(limit)}"
     before, orders = "", f"{c.source}"
     where = c.where(*conditions)

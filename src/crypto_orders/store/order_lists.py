@@ -20,7 +20,7 @@ from crypto_orders.kit.pagination import Page
 from crypto_orders.store import search
 from crypto_orders.store.connection import Conn, Row
 from crypto_orders.store.envelopes import Shown
-from crypto_orders.store.order_filters import Filters, clauses_of, older_than
+from crypto_orders.store.order_filters import Clauses, Filters, clauses_of, older_than
 from crypto_orders.store.order_views import (
     TO_CUSTOMERS,
     TO_SUPPORT,
@@ -75,24 +75,27 @@ async def _rows_for_support(
     conn: Conn, filters: Filters, after: Position | None, count: int
 ) -> tuple[Sequence[Row], Scope]:
     needle = filters.search
-    if needle is not None and search.is_short(needle):
-        if search.is_in_every_order(needle):
-            return await _filtered(conn, filters, after, count), "newest_20000"
-        return await _short_search(conn, filters, needle, after, count), "newest_20000"
     if needle is None:
         return await _filtered(conn, filters, after, count), "all"
+    if search.is_in_every_order(needle):
+        return await _filtered(conn, filters, after, count), "newest_20000"
+    products = await search.products_with(conn, needle)
+    if search.is_short(needle):
+        return await _short_search(conn, filters, needle, products, after, count), "newest_20000"
     if filters.flag is None:
-        rows = await _walk_a_stretch(conn, filters, needle, after, count)
+        rows = await _walk_a_stretch(conn, filters, needle, products, after, count)
         if len(rows) == count:
             return rows, "all"
-    return await _gather(conn, filters, needle, after, count), "all"
+    return await _gather_search(conn, filters, needle, products, after, count), "all"
 
 
 async def _filtered(conn: Conn, filters: Filters, after: Position | None, count: int) -> Sequence[Row]:
     """Without a needle. Flags are few and may all lie far back, so their orders are gathered."""
-    if filters.flag is not None:
-        return await _gather(conn, filters, None, after, count)
-    return await _walk(conn, filters, after, count, TO_SUPPORT)
+    if filters.flag is None:
+        return await _walk(conn, filters, after, count, TO_SUPPORT)
+    c = clauses_of(filters)
+    before = _gathered(c, older_than(c, filters, after))
+    return await conn.fetch(statement(_newest("found", c.bind(count)), TO_SUPPORT, before=before), *c.args)
 
 
 async def _walk(
@@ -108,7 +111,7 @@ SELECT {ORDER_COLUMNS}
 
 
 async def _walk_a_stretch(
-    conn: Conn, filters: Filters, needle: str, after: Position | None, count: int
+    conn: Conn, filters: Filters, needle: str, products: list[str], after: Position | None, count: int
 ) -> Sequence[Row]:
     c = clauses_of(filters)
     page = f"""\
@@ -117,34 +120,26 @@ SELECT {ORDER_COLUMNS}
           FROM {c.source}{c.where(older_than(c, filters, after))}
          ORDER BY {NEWEST}
          LIMIT {WALK_ORDERS_MAX}) AS o
- WHERE {search.match(c, needle)}
+ WHERE {search.match(c, needle, products)}
  ORDER BY {NEWEST}
  LIMIT {c.bind(count)}"""
     return await conn.fetch(statement(page, TO_SUPPORT), *c.args)
 
 
-async def _gather(
-    conn: Conn, filters: Filters, needle: str | None, after: Position | None, count: int
+async def _gather_search(
+    conn: Conn, filters: Filters, needle: str, products: list[str], after: Position | None, count: int
 ) -> Sequence[Row]:
-    """All matches by whatever index has the fewest, sorted. MATERIALIZED hides the limit from the planner.
-
-    Knowing it, the planner would bet on meeting enough matches soon and follow the list's order to its end.
-    """
     c = clauses_of(filters)
-    conditions = [older_than(c, filters, after)]
-    if needle is not None:
-        conditions.append(search.match(c, needle))
-    hits = f"""\
-hits AS MATERIALIZED (
-SELECT {KEYS}
-  FROM {c.source}{c.where(*conditions)}
-     ), """
-    page = _newest_hits(c.bind(count))
-    return await conn.fetch(statement(page, TO_SUPPORT, before=hits), *c.args)
+    bound, limit = older_than(c, filters, after), c.bind(count)
+    text = _gathered(c, bound, search.match_text(c, needle))
+    if not products:
+        return await conn.fetch(statement(_newest("found", limit), TO_SUPPORT, before=text), *c.args)
+    before = text + _also_sold(c, products, bound, limit)
+    return await conn.fetch(statement(_newest("hits", limit), TO_SUPPORT, before=before), *c.args)
 
 
 async def _short_search(
-    conn: Conn, filters: Filters, needle: str, after: Position | None, count: int
+    conn: Conn, filters: Filters, needle: str, products: list[str], after: Position | None, count: int
 ) -> Sequence[Row]:
     """One or two characters: products that begin with them everywhere, anything in the newest orders.
 
@@ -153,37 +148,55 @@ async def _short_search(
     """
     c = clauses_of(filters)
     limit = c.bind(count)
-    bound = older_than(c, filters, after)
-    top = older_than(c, filters, None)
-    begins = f"starts_with(lower(product), lower({c.bind(needle)}::text))"
-    hits = f"""\
-recent AS MATERIALIZED (
+    bound, top = older_than(c, filters, after), older_than(c, filters, None)
+    begun = [product for product in products if product.lower().startswith(needle.lower())]
+    before = f"""\
+found AS MATERIALIZED (
 SELECT {KEYS}
   FROM (SELECT o.*
           FROM {c.source}{c.where(top)}
          ORDER BY {NEWEST}
          LIMIT {search.RECENT_ORDERS}) AS o
- WHERE {bound} AND {search.match(c, needle)}
+ WHERE {bound} AND {search.match(c, needle, products)}
  ORDER BY {NEWEST}
  LIMIT {limit}
-     ), sold AS MATERIALIZED (
+     ), """
+    if not begun:
+        return await conn.fetch(statement(_newest("found", limit), TO_SUPPORT, before=before), *c.args)
+    before += _also_sold(c, begun, bound, limit)
+    return await conn.fetch(statement(_newest("hits", limit), TO_SUPPORT, before=before), *c.args)
+
+
+def _gathered(c: Clauses, *conditions: str) -> str:
+    """All matches by whatever index has the fewest. MATERIALIZED keeps the list's limit from the planner.
+
+    Knowing it, the planner would bet on meeting enough matches soon and follow the list's order to its end.
+    """
+    return f"""\
+found AS MATERIALIZED (
+SELECT {KEYS}
+  FROM {c.source}{c.where(*conditions)}
+     ), """
+
+
+def _also_sold(c: Clauses, products: list[str], bound: str, limit: str) -> str:
+    """The newest orders of some products beside what was found, each product by a walk of its own index."""
+    return f"""\
+hits AS MATERIALIZED (
+SELECT * FROM found
+ UNION
 SELECT k.*
-  FROM (SELECT product AS begun FROM products WHERE {begins}) AS b
+  FROM unnest({c.bind(products)}::text[]) AS s (sold)
  CROSS JOIN LATERAL (
        SELECT {KEYS}
-         FROM {c.source}{c.where(bound, "o.product = b.begun")}
+         FROM {c.source}{c.where(bound, "o.product = s.sold")}
         ORDER BY {NEWEST}
         LIMIT {limit}) AS k
-     ), hits AS MATERIALIZED (
-SELECT * FROM recent
- UNION
-SELECT * FROM sold
      ), """
-    return await conn.fetch(statement(_newest_hits(limit), TO_SUPPORT, before=hits), *c.args)
 
 
-def _newest_hits(limit: str) -> str:
+def _newest(hits: str, limit: str) -> str:
     return f"""\
 SELECT {ORDER_COLUMNS}
-  FROM (SELECT * FROM hits ORDER BY created_at DESC, order_id DESC LIMIT {limit}) AS h
+  FROM (SELECT * FROM {hits} ORDER BY created_at DESC, order_id DESC LIMIT {limit}) AS h
   JOIN orders o ON o.account_id = h.account_id AND o.order_id = h.order_id"""

@@ -198,7 +198,7 @@ CREATE TABLE public.orders (
     paid_at timestamp(3) with time zone,
     mint_due_at timestamp(3) with time zone,
     looked_at timestamp(3) with time zone,
-    search text GENERATED ALWAYS AS (public.search_form(((((order_id || ' '::text) || product) || ' '::text) || COALESCE(customer_note, ''::text)))) STORED NOT NULL,
+    search text GENERATED ALWAYS AS (public.search_form(((order_id || ' '::text) || COALESCE(customer_note, ''::text)))) STORED NOT NULL,
     CONSTRAINT currency_is_iso CHECK ((price_currency ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT customer_note_is_short CHECK (((char_length(customer_note) >= 1) AND (char_length(customer_note) <= 500))),
     CONSTRAINT internal_note_is_short CHECK (((char_length(internal_note) >= 1) AND (char_length(internal_note) <= 2000))),

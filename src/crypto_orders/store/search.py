@@ -1,11 +1,13 @@
 """Finding orders by a part of their id, product or customer's note, whatever the case.
 
-The index knows the three texts as one, in the form that `search_form` gives them; an order that it finds
-is compared again with the texts themselves, each on its own. Every statement here wants a connection with
-`plan_cache_mode = force_custom_plan`: a plan made for no needle in particular reads the whole table.
+Products are few: those that contain a needle are looked up first, and their orders found by product. The
+index of the search knows an order's id and note as one text, in the form that `search_form` gives it; an
+order found by it is compared again with the texts themselves, each on its own. Every statement here wants a
+connection with `plan_cache_mode = force_custom_plan`: a plan made for no needle in particular reads the
+whole table.
 """
 
-from crypto_orders.store.connection import Tx
+from crypto_orders.store.connection import Conn, Tx
 from crypto_orders.store.order_filters import Clauses
 
 NEEDLE_CHARS_MIN = 3
@@ -28,17 +30,35 @@ def is_in_every_order(needle: str) -> bool:
     return ORDER_ID_HEADS[0].startswith(needle.lower())
 
 
-def match(c: Clauses, needle: str) -> str:
-    """The condition that an order `o` contains a needle; for three characters and more an index helps.
+PRODUCTS = """
+SELECT product
+  FROM (SELECT product FROM products UNION SELECT product FROM order_grand_totals) AS sold
+ WHERE strpos(lower(product COLLATE "default"), lower($1::text COLLATE "default")) > 0
+"""
 
-    What contains the needle also contains its form, so the form may be looked up first.
+
+async def products_with(conn: Conn, needle: str) -> list[str]:
+    """Every product that is or was sold whose name contains a needle."""
+    return [row["product"] for row in await conn.fetch(PRODUCTS, needle)]
+
+
+def match(c: Clauses, needle: str, products: list[str]) -> str:
+    """The condition that an order `o` contains a needle, given the products that do."""
+    text = match_text(c, needle)
+    return f"(o.product = ANY ({c.bind(products)}::text[]) OR {text})" if products else text
+
+
+def match_text(c: Clauses, needle: str) -> str:
+    """The condition that an order's id or note contains a needle.
+
+    What contains the needle also contains its form, which an index finds from three characters on.
     """
     form, exact = c.bind(indexed_part(needle)), c.bind(needle)
+    sought = f'lower({exact}::text COLLATE "default")'
     return (
-        f"o.search LIKE '%' || search_form({form}::text) || '%'"
-        f' AND (strpos(o.order_id, lower({exact}::text COLLATE "default") COLLATE "C") > 0'
-        f' OR strpos(lower(o.product COLLATE "default"), lower({exact}::text COLLATE "default")) > 0'
-        f' OR strpos(lower(o.customer_note COLLATE "default"), lower({exact}::text COLLATE "default")) > 0)'
+        f"(o.search LIKE '%' || search_form({form}::text) || '%'"
+        f' AND (strpos(o.order_id COLLATE "default", {sought}) > 0'
+        f' OR strpos(lower(o.customer_note COLLATE "default"), {sought}) > 0))'
     )
 
 

@@ -100,8 +100,9 @@ CREATE TABLE orders (
     paid_at        timestamptz(3),
     mint_due_at    timestamptz(3),            -- when a worker may complete the minting; null: nothing to do
     looked_at      timestamptz(3),            -- when a sweep last looked
+    -- Products are few and are searched in their own table: here they would be in every list of the index.
     search         text           NOT NULL GENERATED ALWAYS AS (
-                       search_form(order_id || ' ' || product || ' ' || coalesce(customer_note, ''))) STORED,
+                       search_form(order_id || ' ' || coalesce(customer_note, ''))) STORED,
     PRIMARY KEY (account_id, order_id),
     CONSTRAINT paid_has_evidence
         CHECK ((status = 'paid') = (paid_at IS NOT NULL) AND (status <> 'paid' OR payment_id IS NOT NULL))
