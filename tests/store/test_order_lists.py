@@ -161,13 +161,15 @@ async def test_every_combination_of_filters_lists_what_it_says(conn: Conn) -> No
 
 async def test_every_needle_is_found_by_walking_and_by_gathering(conn: Conn) -> None:
     puts = await some_orders(conn, 80)
-    for needle in NEEDLES:
+    puts.append(await put_order(conn, puts[0].account_id, product="retired_one"))
+    for needle in (*NEEDLES, "TIRED"):
         filters = Filters(search=needle)
         found = expected(puts, filters)
         assert await all_pages(conn, filters, 7) == found, needle
         if not search.is_short(needle):
-            for way in (order_lists._walk_a_stretch, order_lists._gather):
-                rows = await way(conn, filters, needle, None, 200)
+            products = await search.products_with(conn, needle)
+            for way in (order_lists._walk_a_stretch, order_lists._gather_search):
+                rows = await way(conn, filters, needle, products, None, 200)
                 assert [row["order_id"] for row in rows] == found, needle
 
 

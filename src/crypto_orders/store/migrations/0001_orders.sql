@@ -100,7 +100,7 @@ CREATE TABLE orders (
     paid_at        timestamptz(3),
     mint_due_at    timestamptz(3),            -- when a worker may complete the minting; null: nothing to do
     looked_at      timestamptz(3),            -- when a sweep last looked
-    -- Products are few and are searched in their own table: here they would be in every list of the index.
+    -- Products are few and are found by their own index: here each would be met in a tenth of all orders.
     search         text           NOT NULL GENERATED ALWAYS AS (
                        search_form(order_id || ' ' || coalesce(customer_note, ''))) STORED,
     PRIMARY KEY (account_id, order_id),
