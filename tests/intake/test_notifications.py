@@ -113,7 +113,7 @@ async def test_the_same_body_many_times_at_once_is_one_transition(service: Servi
     assert {reply.status for reply in replies} == {200}
     assert await _events(service, order) == ["pending", "paid"]
     assert await service.rows("SELECT times_seen, verdict FROM notifications WHERE via = 'ipn'") == [
-        {"times_seen": 100, "verdict": "no_change"}
+        {"times_seen": 100, "verdict": "applied"}
     ]
     assert len(await service.rows("SELECT 1 FROM webhook_events")) == 1
 

@@ -227,11 +227,12 @@ SAVE = """
               snapshot_at = coalesce(EXCLUDED.snapshot_at, kept.snapshot_at),
               ask_at = CASE WHEN EXCLUDED.changed_at > kept.changed_at THEN EXCLUDED.ask_at ELSE kept.ask_at END
      ), settled AS (
+       -- The same fact coming again does nothing, and must not hide that it once did something.
        UPDATE notifications
           SET verdict = $21, why = $22, account_id = $1, order_id = $2,
               settled_at = CASE WHEN $21 <> 'waiting' THEN $9::timestamptz END,
               try_at = CASE WHEN $21 = 'waiting' THEN coalesce(try_at, $9::timestamptz) END
-        WHERE notification_id = $20
+        WHERE notification_id = $20 AND verdict <> 'applied' AND (verdict <> 'flagged' OR $21 <> 'no_change')
      )
 INSERT INTO flags AS kept (
        account_id, flag_id, kind, subject, payment_id, order_id, state, fingerprints, evidence,
