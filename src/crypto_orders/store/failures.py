@@ -23,6 +23,8 @@ class StoreUnavailable(Exception):  # noqa: N818
 LOST = (
     OSError,
     asyncpg.InterfaceError,
+    # The driver's own word for a connection that died between two of its steps.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.exceptions.AdminShutdownError,
     asyncpg.exceptions.CrashShutdownError,

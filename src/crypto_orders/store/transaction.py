@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar, cast
 
 import asyncpg
@@ -55,12 +55,17 @@ async def _once(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
 @asynccontextmanager
 async def _borrowed(pool: Pool) -> AsyncGenerator[Conn]:
     """Borrow a connection; the error of getting none is told apart from those of using it."""
-    async with AsyncExitStack() as stack:
-        try:
-            conn = await stack.enter_async_context(pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS))
-        except (TimeoutError, *LOST) as error:
-            raise StoreUnavailable(type(error).__name__) from error
+    borrowing = pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
+    try:
+        conn = await borrowing.__aenter__()
+    except (TimeoutError, *LOST) as error:
+        raise StoreUnavailable(type(error).__name__) from error
+    try:
         yield conn
+    finally:
+        # A connection that died went back by itself; giving it back must not hide what became of the work.
+        with suppress(*LOST):
+            await borrowing.__aexit__(None, None, None)
 
 
 async def transact_single(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
@@ -88,7 +93,8 @@ async def _roll_back(conn: Conn) -> None:
         await conn.execute("ROLLBACK")
     except (asyncio.CancelledError, *LOST):
         # The connection is gone or busy; the server ends the transaction with the session.
-        cast("asyncpg.Connection", conn).terminate()
+        with suppress(asyncpg.InterfaceError):
+            cast("asyncpg.Connection", conn).terminate()
 
 
 async def _shielded(statement: Awaitable[T]) -> T:
