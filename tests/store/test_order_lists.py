@@ -269,7 +269,13 @@ def test_only_the_lower_of_cursor_and_created_before_bounds_a_list() -> None:
 
 
 async def test_a_search_says_how_far_it_went(conn: Conn) -> None:
-    for needle, scope in ((None, "all"), ("abc", "all"), ("ab", "newest_20000"), ("o", "newest_20000")):
+    for needle, scope in (
+        (None, "all"),
+        ("abc", "all"),
+        ("ORD", "all"),
+        ("ab", "newest_20000"),
+        ("o", "newest_20000"),
+    ):
         found = await order_lists.for_support(conn, Filters(search=needle), limit=5, after=None)
         assert found.search_scope == scope
 

@@ -75,18 +75,17 @@ async def _rows_for_support(
     conn: Conn, filters: Filters, after: Position | None, count: int
 ) -> tuple[Sequence[Row], Scope]:
     needle = filters.search
-    if needle is None:
-        return await _filtered(conn, filters, after, count), "all"
-    if search.is_in_every_order(needle):
-        return await _filtered(conn, filters, after, count), "newest_20000"
+    scope: Scope = "newest_20000" if needle is not None and search.is_short(needle) else "all"
+    if needle is None or search.is_in_every_order(needle):
+        return await _filtered(conn, filters, after, count), scope
     products = await search.products_with(conn, needle)
     if search.is_short(needle):
-        return await _short_search(conn, filters, needle, products, after, count), "newest_20000"
+        return await _short_search(conn, filters, needle, products, after, count), scope
     if filters.flag is None:
         rows = await _walk_a_stretch(conn, filters, needle, products, after, count)
         if len(rows) == count:
-            return rows, "all"
-    return await _gather_search(conn, filters, needle, products, after, count), "all"
+            return rows, scope
+    return await _gather_search(conn, filters, needle, products, after, count), scope
 
 
 async def _filtered(conn: Conn, filters: Filters, after: Position | None, count: int) -> Sequence[Row]:

@@ -26,7 +26,7 @@ def is_short(needle: str) -> bool:
 
 
 def is_in_every_order(needle: str) -> bool:
-    """Whether a short needle is how every order id begins."""
+    """Whether a needle is how every order id begins."""
     return ORDER_ID_HEADS[0].startswith(needle.lower())
 
 
