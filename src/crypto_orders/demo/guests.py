@@ -1,6 +1,7 @@
 """The demo's people: a support key and two customers, made at the first start and kept from then on."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -84,3 +85,29 @@ async def _make(pool: Pool, key_prefix: str) -> Guests:
         second_customer_key=second.key,
         key_ids=tuple(ids.prefixed("key", key.key_id) for key in (admin, first, second)),
     )
+
+
+# The roll-ups count by the day of creation, so a day that changes is counted again.
+MAKE_OLDER = """
+  WITH older AS (
+       UPDATE orders
+          SET created_at = created_at - $2::interval, window_ends_at = window_ends_at - $2::interval
+        WHERE order_id = $1
+    RETURNING created_at, status, product, price_currency, price_cents
+     )
+INSERT INTO order_deltas (delta_id, created_on, status, product, price_currency, orders, price_cents, paid_ms)
+SELECT gen_random_uuid(), (d.at AT TIME ZONE 'UTC')::date, o.status, o.product, o.price_currency,
+       d.sign, d.sign * o.price_cents, 0
+  FROM older o
+ CROSS JOIN LATERAL (VALUES (o.created_at + $2::interval, -1), (o.created_at, 1)) AS d (at, sign)
+"""
+
+
+async def make_older(dsn: str, order_id: str, hours: int) -> None:
+    """Put an order's start and its pay window back, as if it had been started so long ago."""
+    pool = await open_pool(dsn, size=1, application_name="crypto-orders-demo")
+    try:
+        async with pool.acquire() as conn:
+            await conn.execute(MAKE_OLDER, order_id, timedelta(hours=hours))
+    finally:
+        await pool.close()

@@ -136,7 +136,12 @@ class Demo:
             return
         logger.info("demo_data_started")
         keys = asyncio.run(guests.open_accounts(dsn, seed.STORIES, key_prefix))
-        seed.seed(self._origins, keys, lambda: self._supervisor.stopping)
+        seed.seed(
+            self._origins,
+            keys,
+            lambda order_id, hours: asyncio.run(guests.make_older(dsn, order_id, hours)),
+            lambda: self._supervisor.stopping,
+        )
         done.touch()
         logger.info("demo_data_made")
 

@@ -63,13 +63,19 @@ class Cancel(NamedTuple):
     """The customer cancels."""
 
 
+class Forget(NamedTuple):
+    """The customer started the order so many hours ago and forgot it."""
+
+    hours: int
+
+
 class Repeat(NamedTuple):
     """The customer's program sends the checkout again under the same key, for another product."""
 
     product: str
 
 
-Step = Pay | PayAgain | Say | Become | Note | Cancel | Repeat
+Step = Pay | PayAgain | Say | Become | Note | Cancel | Forget | Repeat
 
 PAID: Final = (Pay(), Become("paid"))
 
@@ -89,6 +95,7 @@ STORIES: Final[Mapping[str, tuple[Story, ...]]] = {
         Story("agency_manual", "usdttrc20", (Pay("0.6"), Become("partial"))),
         Story("api_builder", "ltc", (Cancel(), Become("cancelled"))),
         Story("api_starter", "btc", ()),
+        Story("team_manual", "ltc", (Forget(hours=3),)),
     ),
     "Harbor Labs": (
         Story("api_scale", "usdttrc20", PAID),
@@ -138,9 +145,15 @@ class Api(NamedTuple):
         return json.loads(text, parse_float=Decimal) if text else None
 
 
-def seed(origins: Origins, keys: Mapping[str, str], is_stopping: Callable[[], bool]) -> None:
+def seed(
+    origins: Origins,
+    keys: Mapping[str, str],
+    make_older: Callable[[str, int], None],
+    is_stopping: Callable[[], bool],
+) -> None:
     """Let every story happen, with the key of each account by the account's name.
 
+    `make_older` puts an order's start so many hours back, the one thing that no API does.
     A story that goes wrong is logged and left as it is: the demo works without it.
     """
     sandbox = Api(origins.sandbox_url, {})
@@ -150,12 +163,14 @@ def seed(origins: Origins, keys: Mapping[str, str], is_stopping: Callable[[], bo
             if is_stopping():
                 return
             try:
-                _tell(api, sandbox, story, f"demo-{number}")
+                _tell(api, sandbox, story, f"demo-{number}", make_older)
             except SeedError as error:
                 logger.warning("demo_story_failed", account=name, product=story.product, reason=str(error))
 
 
-def _tell(api: Api, sandbox: Api, story: Story, idempotency_key: str) -> None:
+def _tell(
+    api: Api, sandbox: Api, story: Story, idempotency_key: str, make_older: Callable[[str, int], None]
+) -> None:
     wanted = {"product": story.product, "pay_currency": story.coin}
     order = api.call("POST", "/v1/billing/crypto-checkout", wanted, **{"Idempotency-Key": idempotency_key})
     path = f"/v1/billing/crypto-orders/{order['order_id']}"
@@ -175,6 +190,8 @@ def _tell(api: Api, sandbox: Api, story: Story, idempotency_key: str) -> None:
                 api.call("PATCH", path, {"customer_note": text})
             case Cancel():
                 api.call("POST", f"{path}/cancel")
+            case Forget(hours):
+                make_older(order["order_id"], hours)
             case Repeat(product):
                 again = {**wanted, "product": product}
                 api.call("POST", "/v1/billing/crypto-checkout", again, **{"Idempotency-Key": idempotency_key})
