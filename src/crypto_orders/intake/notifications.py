@@ -85,6 +85,13 @@ async def _applied(d: Deployment, word: Word) -> str | None:
     try:
         async with asyncio.timeout(APPLY_SECONDS_MAX):
             applied = await facts.apply(d, word)
+    except (TimeoutError, StoreUnavailable, CommitUnknown) as error:
+        _log.warning(
+            "crypto_ipn_apply_put_off",
+            notification_id=str(word.notification_id),
+            reason=type(error).__name__,
+        )
+        return None
     except Exception as error:  # noqa: BLE001 - it is stored: whatever went wrong, a worker applies it
         _log.warning("crypto_ipn_apply_failed", notification_id=str(word.notification_id), exc_info=error)
         return None

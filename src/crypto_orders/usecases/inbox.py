@@ -9,6 +9,7 @@ from crypto_orders.domain.provider_payment import ProviderPayment, parse_payment
 from crypto_orders.kit import log
 from crypto_orders.provider import Found, NoAnswer
 from crypto_orders.store import notifications
+from crypto_orders.store.failures import CommitUnknown, StoreUnavailable
 from crypto_orders.store.notifications import Kept
 from crypto_orders.store.transaction import transact_single
 from crypto_orders.usecases import asking, facts
@@ -31,6 +32,10 @@ async def apply_due(d: Deployment) -> int:
 async def _try(d: Deployment, kept: Kept) -> None:
     try:
         await _apply(d, kept, payment_of(kept))
+    except (StoreUnavailable, CommitUnknown) as error:
+        _log.warning(
+            "crypto_fact_try_failed", notification_id=str(kept.notification_id), reason=type(error).__name__
+        )
     except Exception as error:  # noqa: BLE001 - it is due again by itself, and the others must not wait for it
         _log.warning("crypto_fact_try_failed", notification_id=str(kept.notification_id), exc_info=error)
 
