@@ -90,12 +90,22 @@ def arrival_of(answer: ProviderPayment, raw: bytes) -> Arrival:
 
 
 async def hear_answer(d: Deployment, answer: ProviderPayment, raw: bytes) -> Applied:
-    """Take the provider's own answer about a payment like any other word, `via: poll`."""
-    kept = await keep(d, arrival_of(answer, raw))
-    word = Word(
-        notification_id=kept.notification_id, payment=answer, via=Via.POLL, answer=answer, snapshot=raw
-    )
-    return await apply(d, word)
+    """Take the provider's own answer about a payment like any other word, `via: poll`.
+
+    It is stored and applied by one transaction: what we know beside the answer, such as a child's parent,
+    is not in its bytes, and would be lost on the way between two.
+    """
+
+    async def work(tx: Tx) -> tuple[Word, Applied]:
+        kept = await notifications.keep(tx, arrival_of(answer, raw))
+        word = Word(
+            notification_id=kept.notification_id, payment=answer, via=Via.POLL, answer=answer, snapshot=raw
+        )
+        return word, await apply_within(d, tx, word)
+
+    word, applied = await transact(d.pool, work)
+    observe(word, applied)
+    return applied
 
 
 async def apply(d: Deployment, word: Word, entry: audit.Entry | None = None) -> Applied:
