@@ -91,7 +91,7 @@ def bootstrap(placement: Placement, socket_dir: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        message = f"the embedded database could not be prepared: {_last_line(done.stderr)}"
+        message = f"the embedded database could not be prepared: {_reason(done.stderr)}"
         raise EmbeddedPostgresError(message)
 
 
@@ -118,7 +118,7 @@ def _initdb(placement: Placement, fresh: Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        message = f"no database could be made in {placement.home}: {_last_line(done.stderr)}"
+        message = f"no database could be made in {placement.home}: {_reason(done.stderr)}"
         raise EmbeddedPostgresError(message)
     if placement.server is not None:
         hand_over(fresh, placement.server)
@@ -146,6 +146,8 @@ def _write_password(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _last_line(text: str) -> str:
+def _reason(text: str) -> str:
+    """Find the line of a program's complaints that says why; what follows it is tidying up."""
     lines = text.strip().splitlines()
-    return lines[-1] if lines else "it gave no reason"
+    telling = [line for line in lines if "error:" in line or "FATAL:" in line]
+    return (telling or lines or ["it gave no reason"])[0]

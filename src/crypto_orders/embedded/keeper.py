@@ -266,7 +266,8 @@ def main() -> int:
         finally:
             keeper.take_down()
             shutil.rmtree(socket_dir, ignore_errors=True)
-    except EmbeddedPostgresError as error:
+    except (EmbeddedPostgresError, OSError) as error:
+        logger.exception("postgres_keeper_failed")
         _answer({"error": str(error)})
         return 1
     return 0
