@@ -116,17 +116,17 @@ def _refusal(d: Deployment, started: Started) -> DomainError:
 
 def _log_price_override(asked: Asked, order: Order) -> None:
     """A price sent by the client never decides; a different one is worth a look."""
-    sent = {name: asked.fingerprint.get(name) for name in ("price_cents", "price_currency")}
-    ours = {"price_cents": order.price_cents, "price_currency": order.price_currency}
-    if any(value is not None and value != ours[name] for name, value in sent.items()):
+    cents, currency = asked.fingerprint.get("price_cents"), asked.fingerprint.get("price_currency")
+    other_currency = str(currency or order.price_currency).upper() != order.price_currency
+    if other_currency or cents not in {None, order.price_cents}:
         _log.warning(
             "crypto_checkout_price_override_attempt",
             account_id=str(order.account_id),
             order_id=order.order_id,
             product=order.product,
             price_cents=order.price_cents,
-            sent_price_cents=sent["price_cents"],
-            sent_price_currency=str(sent["price_currency"])[:SENT_TEXT_LOGGED_CHARS],
+            sent_price_cents=cents,
+            sent_price_currency=str(currency)[:SENT_TEXT_LOGGED_CHARS],
         )
 
 

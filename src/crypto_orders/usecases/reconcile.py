@@ -5,6 +5,7 @@ import asyncio
 from crypto_orders.domain import actions
 from crypto_orders.domain.order import Decision, Verdict
 from crypto_orders.domain.payment import Payment, next_ask_at
+from crypto_orders.kit import log
 from crypto_orders.provider import Found
 from crypto_orders.store import asks, orders, payments
 from crypto_orders.store.asks import Due
@@ -16,6 +17,8 @@ from crypto_orders.usecases.deployment import Deployment
 BATCH_MAX = 50
 ANSWER_DEADLINE_SECONDS = 10.0
 """Nobody waits for a reconciling read; a slow answer is still an answer."""
+
+_log = log.get()
 
 CHILDREN_MAX = 20
 """Deposits beyond this many on one payment are met by their own notifications."""
@@ -36,6 +39,14 @@ async def reconcile(d: Deployment, reads_per_second: float) -> int:
 
 
 async def _ask(d: Deployment, due: Due) -> None:
+    """Ask about one payment; one that cannot be heard holds up no others and is due again by its lease."""
+    try:
+        await _ask_and_settle(d, due)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the others are asked about
+        _log.warning("crypto_reconcile_failed", payment_id=due.payment.payment_id, exc_info=error)
+
+
+async def _ask_and_settle(d: Deployment, due: Due) -> None:
     asked = await asking.ask_and_apply(
         d,
         due.payment.payment_id,
