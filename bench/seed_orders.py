@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from crypto_orders.kit import clock
+from crypto_orders.store.stats import FOLD, FOLD_DELTAS_MAX
 
 SEED = 20260522
 ORDERS = 1_000_000
@@ -66,7 +67,7 @@ async def seed(connection: "asyncpg.Connection[Any]", orders: int = ORDERS) -> S
     await connection.execute("SET session_replication_role = replica")
     await connection.execute("SET synchronous_commit = off")
     await connection.execute("SET maintenance_work_mem = '512MB'")
-    indexes = await _drop_indexes(connection)
+    rebuild = [*await _drop_keys(connection), *await _drop_indexes(connection)]
     await connection.copy_records_to_table(
         "accounts",
         records=[(a, f"account {i}") for i, a in enumerate(accounts)],
@@ -77,7 +78,9 @@ async def seed(connection: "asyncpg.Connection[Any]", orders: int = ORDERS) -> S
         await connection.copy_records_to_table("orders", records=batch, columns=ORDER_COLUMNS)
     for statement in FURTHER_ROWS:
         await connection.execute(statement)
-    for definition in indexes:
+    while await connection.fetchval(FOLD, FOLD_DELTAS_MAX):
+        pass
+    for definition in rebuild:
         await connection.execute(definition)
     await connection.execute("VACUUM ANALYZE")
     return Seeded(accounts[0], now)
@@ -154,11 +157,12 @@ INSERT INTO order_routes (order_id, account_id)
 INSERT INTO payments (account_id, order_id, payment_id, origin, pay_address, pay_currency, pay_amount,
                       provider_status, best_rank, money_seen, actually_paid, valid_until, created_at, changed_at)
      SELECT account_id, order_id, payment_id, 'minted', 'addr' || md5(payment_id), pay_currency,
-            price_cents / 6500000.0,
+            round(price_cents / 6500000.0, 8),
             CASE status WHEN 'paid' THEN 'finished' WHEN 'partial' THEN 'partially_paid' ELSE 'waiting' END,
             CASE status WHEN 'paid' THEN 6 WHEN 'partial' THEN 5 ELSE 0 END,
             status IN ('paid', 'partial'),
-            CASE status WHEN 'paid' THEN price_cents / 6500000.0 WHEN 'partial' THEN price_cents / 9000000.0 END,
+            CASE status WHEN 'paid' THEN round(price_cents / 6500000.0, 8)
+                        WHEN 'partial' THEN round(price_cents / 9000000.0, 8) END,
             created_at + interval '7 days', created_at, updated_at
        FROM orders
       WHERE payment_id IS NOT NULL
@@ -199,16 +203,30 @@ INSERT INTO order_deltas (delta_id, created_on, status, product, price_currency,
 )
 
 
-async def _drop_indexes(connection: "asyncpg.Connection[Any]") -> list[str]:
-    """Drop what is no constraint's own and answer how to build it again."""
-    found = await connection.fetch(
-        """
+KEYS = """
+SELECT conrelid::regclass::text AS name, conname AS key, pg_get_constraintdef(oid) AS definition
+  FROM pg_constraint
+ WHERE contype = 'p' AND conrelid = ANY ('{order_events,order_routes,payments,payment_routes}'::regclass[])
+"""
+INDEXES = """
 SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
   FROM pg_index
- WHERE indrelid = ANY('{orders,payments,flags}'::regclass[])
+ WHERE indrelid = ANY ('{orders,payments,flags}'::regclass[])
    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 """
-    )
+
+
+async def _drop_keys(connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Drop the keys of the large tables that none refers to, and answer how to make them again."""
+    found = await connection.fetch(KEYS)
+    for row in found:
+        await connection.execute(f"ALTER TABLE {row['name']} DROP CONSTRAINT {row['key']}")
+    return [f"ALTER TABLE {row['name']} ADD CONSTRAINT {row['key']} {row['definition']}" for row in found]
+
+
+async def _drop_indexes(connection: "asyncpg.Connection[Any]") -> list[str]:
+    """Drop what is no constraint's own and answer how to build it again."""
+    found = await connection.fetch(INDEXES)
     for row in found:
         await connection.execute(f"DROP INDEX {row['name']}")
     return [row["definition"] for row in found]
