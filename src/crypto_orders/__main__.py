@@ -134,6 +134,24 @@ def check() -> None:
     typer.echo("every invariant holds")
 
 
+@cli.command("rotate-sealing-key")
+def rotate_sealing_key() -> None:
+    """Seal every secret under the first key of SEALING_KEY; exit 1 when one can be opened by none.
+
+    Deploy SEALING_KEY as new,old first. The service may run meanwhile.
+    """
+    from crypto_orders import administration
+    from crypto_orders.kit import ids
+
+    settings = _settings()
+    done = _on_database(settings, lambda dsn: administration.rotate_sealing_key(dsn, settings))
+    typer.echo(f"webhook endpoints sealed anew: {done.endpoints}")
+    for endpoint_id in done.unreadable:
+        typer.echo(f"sealed under an unknown key: {ids.prefixed('whk', endpoint_id)}")
+    if done.unreadable:
+        raise typer.Exit(1)
+
+
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document of this version."""

@@ -8,14 +8,17 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from crypto_orders.kit import clock, ids
-from crypto_orders.settings import Settings
+from crypto_orders.kit.process import CannotStartError
+from crypto_orders.kit.sealing import Sealer
+from crypto_orders.settings import MISCONFIGURED_EXIT_CODE, Settings
 from crypto_orders.store import account_lists, invariants
 from crypto_orders.store.account_lists import KeptKey
 from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool, open_pool
 from crypto_orders.store.invariants import Violation
-from crypto_orders.usecases import accounts
+from crypto_orders.usecases import accounts, webhooks
 from crypto_orders.usecases.accounts import KeyWanted
+from crypto_orders.usecases.webhooks import Resealed
 
 T = TypeVar("T")
 
@@ -35,6 +38,18 @@ async def broken_invariants(dsn: str) -> list[Violation]:
             return await invariants.violations(conn)
     finally:
         await pool.close()
+
+
+async def rotate_sealing_key(dsn: str, settings: Settings) -> Resealed:
+    """Seal every secret in the database under the first of the sealing keys.
+
+    Raises CannotStartError when no sealing key is set.
+    """
+    if settings.sealing_key is None:
+        sentence = "CRYPTO_ORDERS_SEALING_KEY is not set: set it to the new key, a comma and the old one."
+        raise CannotStartError(sentence, MISCONFIGURED_EXIT_CODE)
+    sealer = Sealer(settings.sealing_key.reveal())
+    return await _with_pool(dsn, lambda pool: webhooks.reseal(pool, sealer))
 
 
 async def create_account(dsn: str, name: str, tier: str) -> str:

@@ -7,18 +7,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
 
-from crypto_orders.api import account, checkout, operations, orders, problems, receipts
+from crypto_orders.api import account, checkout, operations, orders, problems, receipts, webhooks
 from crypto_orders.api.account import AccountDeps
 from crypto_orders.api.admin import accounts as admin_accounts
 from crypto_orders.api.admin import actions, exports, lists
 from crypto_orders.api.admin import orders as admin_orders
+from crypto_orders.api.admin import webhooks as admin_webhooks
 from crypto_orders.api.auth import SCOPES, Authenticator, AuthSettings
 from crypto_orders.api.operations import OperationsServices
 from crypto_orders.api.services import Services
 from crypto_orders.domain import pay_link
 from crypto_orders.domain.order import Rules
 from crypto_orders.domain.rate_limit import Policy
+from crypto_orders.domain.webhook_signature import header_family
+from crypto_orders.domain.webhook_url import UrlPolicy
 from crypto_orders.intake import notifications as intake
 from crypto_orders.intake.notifications import IntakeServices
 from crypto_orders.kit import openapi
@@ -27,13 +31,15 @@ from crypto_orders.kit.encoding import encode_json
 from crypto_orders.kit.http import Call, Endpoint, HeaderParameter, RouteGroup
 from crypto_orders.kit.sealing import Sealer
 from crypto_orders.provider import ProviderClient
+from crypto_orders.sender.webhook_sender import WebhookSender
 from crypto_orders.settings import Settings
 from crypto_orders.store import keys
 from crypto_orders.store.connection import Pool, open_pool
 from crypto_orders.usecases import observed
-from crypto_orders.usecases.deployment import CheckoutTerms, Deployment
+from crypto_orders.usecases.deployment import CheckoutTerms, Deployment, Webhooks
 from crypto_orders.usecases.rate_limits import RateLimiter
-from crypto_orders.workers.jobs import order_jobs
+from crypto_orders.workers.deliver_webhooks import Courier
+from crypto_orders.workers.jobs import order_jobs, webhook_job
 from crypto_orders.workers.loop import run_jobs
 
 VERSION: Final = version("crypto-orders")
@@ -53,6 +59,8 @@ API_ENDPOINTS: Final[tuple[Endpoint[Any, Any, Any, Any], ...]] = (
     *actions.ENDPOINTS,
     *lists.ENDPOINTS,
     *admin_accounts.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *admin_webhooks.ENDPOINTS,
 )
 
 
@@ -67,7 +75,10 @@ class Web:
 @asynccontextmanager
 async def web(settings: Settings, database_url: str) -> AsyncGenerator[Web]:
     """The web application with its connections open, for as long as the context lasts."""
-    async with _deployment(settings, database_url, "crypto-orders-web") as deployment:
+    async with (
+        _deployment(settings, database_url, "crypto-orders-web") as deployment,
+        webhooks_of(settings, deployment.pool) as sending,
+    ):
         search_pool = await open_pool(
             database_url,
             size=SEARCH_CONNECTIONS_MAX,
@@ -78,7 +89,7 @@ async def web(settings: Settings, database_url: str) -> AsyncGenerator[Web]:
             },
         )
         try:
-            groups = route_groups(settings, deployment, search_pool)
+            groups = route_groups(settings, deployment, search_pool, sending)
             type_base = settings.error_type_base or f"{settings.public_url}/docs/errors"
             app = HttpApp(
                 groups,
@@ -93,17 +104,23 @@ async def web(settings: Settings, database_url: str) -> AsyncGenerator[Web]:
 
 async def work(settings: Settings, database_url: str, stop: asyncio.Event) -> None:
     """Run the background jobs until `stop` is set."""
-    async with _deployment(settings, database_url, "crypto-orders-worker") as deployment:
+    async with (
+        _deployment(settings, database_url, "crypto-orders-worker") as deployment,
+        webhooks_of(settings, deployment.pool) as sending,
+        Courier(sending) as courier,
+    ):
         jobs = order_jobs(
             deployment,
             reads_per_second=settings.provider_reads_per_second,
             sweep_every_minutes=settings.sweep_every_minutes,
             sweep_older_than_hours=settings.sweep_older_than_hours,
         )
-        await run_jobs(jobs, stop)
+        await run_jobs((*jobs, webhook_job(courier)), stop)
 
 
-def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) -> list[RouteGroup[Any, Any]]:
+def route_groups(
+    settings: Settings, deployment: Deployment, search_pool: Pool, sending: Webhooks
+) -> list[RouteGroup[Any, Any]]:
     """Every route of the service, with what it works with."""
     limiter = RateLimiter(deployment.pool)
     auth = _auth_settings(settings)
@@ -116,7 +133,8 @@ def route_groups(settings: Settings, deployment: Deployment, search_pool: Pool) 
         brand_slug=settings.brand_slug,
         key_prefix=settings.key_prefix,
         key_mode=auth.livemode,
-        pay_link_key=_sealer(settings).derive(pay_link.PURPOSE),
+        pay_link_key=sending.sealer.derive(pay_link.PURPOSE),
+        webhooks=sending,
     )
     api = RouteGroup(
         deps=services, endpoints=API_ENDPOINTS, authenticate=authenticator.authenticate, scopes=SCOPES
@@ -199,6 +217,24 @@ async def _deployment(
             )
     finally:
         await pool.close()
+
+
+@asynccontextmanager
+async def webhooks_of(settings: Settings, pool: Pool) -> AsyncGenerator[Webhooks]:
+    """What keeps and sends webhooks, with its connections to receivers, for as long as the context lasts."""
+    own_host = (urlsplit(settings.public_url).hostname or "").lower()
+    policy = UrlPolicy(
+        allow_insecure=settings.allow_insecure_webhooks,
+        own_hosts=frozenset({own_host}) if own_host else frozenset(),
+    )
+    async with WebhookSender(user_agent=f"{settings.brand_slug}-webhooks/1.0", policy=policy) as sender:
+        yield Webhooks(
+            pool=pool,
+            sender=sender,
+            sealer=_sealer(settings),
+            policy=policy,
+            header_family=header_family(settings.brand_slug),
+        )
 
 
 def _auth_settings(settings: Settings) -> AuthSettings:

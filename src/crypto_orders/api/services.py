@@ -9,7 +9,7 @@ from crypto_orders.kit import ids
 from crypto_orders.kit.http import Call
 from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool
-from crypto_orders.usecases.deployment import Deployment
+from crypto_orders.usecases.deployment import Deployment, Webhooks
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
@@ -30,6 +30,7 @@ class Services:
     key_prefix: str
     key_mode: Literal["live", "test"]
     pay_link_key: bytes
+    webhooks: Webhooks
 
     @property
     def pool(self) -> Pool:

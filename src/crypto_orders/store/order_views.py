@@ -7,7 +7,9 @@ from msgspec import Struct
 
 from crypto_orders.domain.order import Event, Order
 from crypto_orders.domain.payment import Payment
+from crypto_orders.store import deliveries
 from crypto_orders.store.connection import Conn, Row
+from crypto_orders.store.deliveries import Told
 from crypto_orders.store.envelopes import Shown
 from crypto_orders.store.flag_lists import FLAG_COLUMNS, KeptFlag
 from crypto_orders.store.orders import ORDER_COLUMNS, order_of
@@ -112,6 +114,7 @@ class Detail(Struct, frozen=True):
 
     shown: AdminShown
     last_ipn: LastIpn | None
+    deliveries: tuple[Told, ...]
 
 
 ONE = statement(
@@ -145,4 +148,4 @@ async def detail(conn: Conn, order_id: str) -> Detail | None:
         return None
     row = await conn.fetchrow(LAST_IPN, order_id)
     last = LastIpn(row["received_at"], row["payment_status"], row["body"], row["times_seen"]) if row else None
-    return Detail(shown, last)
+    return Detail(shown, last, await deliveries.of_order(conn, shown.order.account_id, order_id))

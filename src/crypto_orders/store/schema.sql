@@ -291,6 +291,75 @@ CREATE TABLE public.rate_overrides (
     CONSTRAINT refill_is_sane CHECK ((refill_per_second > (0)::double precision))
 );
 
+CREATE TABLE public.webhook_attempts (
+    account_id uuid NOT NULL,
+    delivery_id uuid NOT NULL,
+    attempt_no integer NOT NULL,
+    started_at timestamp(3) with time zone NOT NULL,
+    elapsed_ms integer,
+    status integer,
+    error text,
+    excerpt text,
+    dialled_ip inet,
+    CONSTRAINT attempts_count_from_one CHECK ((attempt_no >= 1)),
+    CONSTRAINT error_is_short CHECK ((char_length(error) <= 500)),
+    CONSTRAINT excerpt_is_short CHECK ((char_length(excerpt) <= 512))
+);
+
+CREATE TABLE public.webhook_deliveries (
+    account_id uuid NOT NULL,
+    delivery_id uuid NOT NULL,
+    endpoint_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    event_type text NOT NULL,
+    status text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    attempt_no integer DEFAULT 0 NOT NULL,
+    due_at timestamp(3) with time zone,
+    last_attempt_at timestamp(3) with time zone,
+    last_response_status integer,
+    last_response_excerpt text,
+    last_error text,
+    delivered_at timestamp(3) with time zone,
+    replayed_at timestamp(3) with time zone,
+    created_at timestamp(3) with time zone NOT NULL,
+    CONSTRAINT attempts_are_counted CHECK (((attempts >= 0) AND (attempts <= attempt_no))),
+    CONSTRAINT delivered_says_when CHECK (((status = 'delivered'::text) = (delivered_at IS NOT NULL))),
+    CONSTRAINT ended_ones_are_not_due CHECK (((status <> ALL (ARRAY['delivered'::text, 'dlq'::text])) OR (due_at IS NULL))),
+    CONSTRAINT error_is_short CHECK ((char_length(last_error) <= 500)),
+    CONSTRAINT excerpt_is_short CHECK ((char_length(last_response_excerpt) <= 512)),
+    CONSTRAINT flights_have_a_lease CHECK (((status <> 'in_flight'::text) OR ((due_at IS NOT NULL) AND (last_attempt_at IS NOT NULL)))),
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['pending'::text, 'in_flight'::text, 'delivered'::text, 'failed'::text, 'dlq'::text])))
+);
+
+CREATE TABLE public.webhook_endpoints (
+    account_id uuid NOT NULL,
+    endpoint_id uuid NOT NULL,
+    url text NOT NULL,
+    events text[] NOT NULL,
+    description text,
+    active boolean DEFAULT true NOT NULL,
+    secret_prefix text NOT NULL,
+    secret_sealed bytea NOT NULL,
+    prev_secret_prefix text,
+    prev_secret_sealed bytea,
+    grace_expires_at timestamp(3) with time zone,
+    consecutive_failures integer DEFAULT 0 NOT NULL,
+    last_success_at timestamp(3) with time zone,
+    last_failure_at timestamp(3) with time zone,
+    disabled_at timestamp(3) with time zone,
+    disabled_reason text,
+    deleted_at timestamp(3) with time zone,
+    created_at timestamp(3) with time zone NOT NULL,
+    CONSTRAINT description_is_short CHECK (((char_length(description) >= 1) AND (char_length(description) <= 200))),
+    CONSTRAINT disabled_and_deleted_are_inactive CHECK (((NOT active) OR ((disabled_at IS NULL) AND (deleted_at IS NULL)))),
+    CONSTRAINT disabled_says_why CHECK (((disabled_at IS NULL) = (disabled_reason IS NULL))),
+    CONSTRAINT events_are_subscribable CHECK ((((cardinality(events) >= 1) AND (cardinality(events) <= 10)) AND (events <@ ARRAY['crypto.order.paid'::text, 'crypto.order.failed'::text]))),
+    CONSTRAINT failures_are_counted CHECK ((consecutive_failures >= 0)),
+    CONSTRAINT previous_secrets_have_a_grace CHECK ((((prev_secret_sealed IS NULL) = (grace_expires_at IS NULL)) AND ((prev_secret_sealed IS NULL) = (prev_secret_prefix IS NULL)))),
+    CONSTRAINT url_is_short CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
+);
+
 CREATE TABLE public.webhook_events (
     account_id uuid NOT NULL,
     event_id uuid NOT NULL,
@@ -366,6 +435,18 @@ ALTER TABLE ONLY public.rate_buckets
 ALTER TABLE ONLY public.rate_overrides
     ADD CONSTRAINT rate_overrides_pkey PRIMARY KEY (key_id);
 
+ALTER TABLE ONLY public.webhook_attempts
+    ADD CONSTRAINT webhook_attempts_pkey PRIMARY KEY (account_id, delivery_id, attempt_no);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_account_id_endpoint_id_event_id_key UNIQUE (account_id, endpoint_id, event_id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (account_id, delivery_id);
+
+ALTER TABLE ONLY public.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (account_id, endpoint_id);
+
 ALTER TABLE ONLY public.webhook_events
     ADD CONSTRAINT webhook_events_account_id_order_id_event_type_key UNIQUE (account_id, order_id, event_type);
 
@@ -426,6 +507,24 @@ CREATE INDEX payments_of_order ON public.payments USING btree (account_id, order
 
 CREATE INDEX payments_to_ask ON public.payments USING btree (ask_at) WHERE (ask_at IS NOT NULL);
 
+CREATE INDEX webhook_deliveries_by_id ON public.webhook_deliveries USING btree (delivery_id);
+
+CREATE INDEX webhook_deliveries_by_status ON public.webhook_deliveries USING btree (account_id, endpoint_id, status, created_at, delivery_id);
+
+CREATE INDEX webhook_deliveries_dead ON public.webhook_deliveries USING btree (created_at, delivery_id) WHERE (status = 'dlq'::text);
+
+CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (account_id, endpoint_id, due_at) WHERE (due_at IS NOT NULL);
+
+CREATE INDEX webhook_deliveries_of_endpoint ON public.webhook_deliveries USING btree (account_id, endpoint_id, created_at, delivery_id);
+
+CREATE INDEX webhook_deliveries_of_event ON public.webhook_deliveries USING btree (account_id, event_id);
+
+CREATE INDEX webhook_endpoints_by_id ON public.webhook_endpoints USING btree (endpoint_id);
+
+CREATE INDEX webhook_endpoints_newest ON public.webhook_endpoints USING btree (created_at, endpoint_id);
+
+CREATE INDEX webhook_endpoints_of_account ON public.webhook_endpoints USING btree (account_id, created_at, endpoint_id);
+
 CREATE INDEX webhook_events_to_fan_out ON public.webhook_events USING btree (fan_out_at) WHERE (fan_out_at IS NOT NULL);
 
 ALTER TABLE ONLY public.api_keys
@@ -454,6 +553,18 @@ ALTER TABLE ONLY public.provider_attempts
 
 ALTER TABLE ONLY public.rate_overrides
     ADD CONSTRAINT rate_overrides_key_id_fkey FOREIGN KEY (key_id) REFERENCES public.api_keys(key_id);
+
+ALTER TABLE ONLY public.webhook_attempts
+    ADD CONSTRAINT webhook_attempts_account_id_delivery_id_fkey FOREIGN KEY (account_id, delivery_id) REFERENCES public.webhook_deliveries(account_id, delivery_id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_account_id_endpoint_id_fkey FOREIGN KEY (account_id, endpoint_id) REFERENCES public.webhook_endpoints(account_id, endpoint_id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_account_id_event_id_fkey FOREIGN KEY (account_id, event_id) REFERENCES public.webhook_events(account_id, event_id);
+
+ALTER TABLE ONLY public.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(account_id);
 
 ALTER TABLE ONLY public.webhook_events
     ADD CONSTRAINT webhook_events_account_id_order_id_fkey FOREIGN KEY (account_id, order_id) REFERENCES public.orders(account_id, order_id);

@@ -1,11 +1,14 @@
-"""What use cases work with: the database, the provider, and the settings that decide."""
+"""What use cases work with: the database, the provider, the sender, and the settings that decide."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from crypto_orders.domain.order import Rules
+from crypto_orders.domain.webhook_url import UrlPolicy
+from crypto_orders.kit.sealing import Sealer
 from crypto_orders.provider import ProviderClient
+from crypto_orders.sender.webhook_sender import WebhookSender
 from crypto_orders.store.connection import Pool
 
 
@@ -29,6 +32,17 @@ class Deployment:
     provider: ProviderClient
     rules: Rules
     terms: CheckoutTerms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """What keeps and sends customers' webhooks. `header_family` begins the brand's own headers."""
+
+    pool: Pool
+    sender: WebhookSender
+    sealer: Sealer
+    policy: UrlPolicy
+    header_family: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,25 @@
 
 import asyncio
 from functools import partial
+from uuid import UUID
 
+from crypto_orders.kit import log
 from crypto_orders.store import checkouts
 from crypto_orders.usecases import inbox, minting, reconcile, rollups, sweep
 from crypto_orders.usecases.deployment import Deployment
 from crypto_orders.usecases.rate_limits import forget_idle_buckets
+from crypto_orders.workers.deliver_webhooks import PAUSE_SECONDS, Courier
 from crypto_orders.workers.loop import Job
 
 COMPLETE_BATCH_MAX = 20
 """Create calls that one process repeats side by side."""
+
+_log = log.get()
+
+
+def webhook_job(courier: Courier) -> Job:
+    """The job that delivers webhooks."""
+    return Job("deliver_webhooks", courier.run, pause_seconds=PAUSE_SECONDS)
 
 
 def order_jobs(
@@ -39,8 +49,16 @@ def order_jobs(
 async def _complete_checkouts(d: Deployment) -> int:
     async with d.pool.acquire() as conn:
         due = await checkouts.due_for_minting(conn, COMPLETE_BATCH_MAX)
-    await asyncio.gather(*(minting.complete(d, account_id, order_id) for account_id, order_id in due))
+    await asyncio.gather(*(_complete(d, account_id, order_id) for account_id, order_id in due))
     return len(due)
+
+
+async def _complete(d: Deployment, account_id: UUID, order_id: str) -> None:
+    """Complete one checkout; one that cannot be completed now holds up no others."""
+    try:
+        await minting.complete(d, account_id, order_id)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the order is due again by itself
+        _log.warning("crypto_checkout_not_completed", order_id=order_id, exc_info=error)
 
 
 async def _sweep(d: Deployment, older_than_hours: int) -> int:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from crypto_orders.api.schemas import PaymentView, payment_view
+from crypto_orders.api.webhook_schemas import DeliveryView, delivery_view
 from crypto_orders.domain.actions import payable
 from crypto_orders.domain.errors import NotFound
 from crypto_orders.domain.order import Event, EventDetail, Evidence, Status
@@ -15,6 +16,7 @@ from crypto_orders.domain.payment import Payment
 from crypto_orders.kit import ids
 from crypto_orders.store import flag_lists, order_views
 from crypto_orders.store.connection import Conn
+from crypto_orders.store.deliveries import Told
 from crypto_orders.store.flag_lists import KeptFlag
 from crypto_orders.store.order_views import AdminShown, Detail
 
@@ -137,11 +139,30 @@ class FailureView(Struct, frozen=True, kw_only=True):
     notification_id: str | None
 
 
+class AttemptView(Struct, frozen=True, kw_only=True):
+    """One attempt at a delivery; one that never ended has neither a status nor an error."""
+
+    attempt: int
+    at: datetime
+    elapsed_ms: int | None
+    status: int | None
+    error: str | None
+    excerpt: str | None
+
+
+class OrderDeliveryView(DeliveryView, frozen=True, kw_only=True):
+    """A delivery of an order's event, with where it goes and every attempt, the oldest first."""
+
+    url: str
+    attempt_log: list[AttemptView]
+
+
 class DetailEnvelope(AdminEnvelope, frozen=True, kw_only=True):
     """An order with all there is to it."""
 
     last_ipn: LastIpnView | None
     failure: FailureView | None
+    deliveries: list[OrderDeliveryView]
 
 
 def account_id_of(account_id: UUID | None) -> str | None:
@@ -186,6 +207,25 @@ def detail_envelope(detail: Detail) -> DetailEnvelope:
             times_seen=last.times_seen,
         ),
         failure=_failure(detail.shown),
+        deliveries=[_order_delivery_view(told) for told in detail.deliveries],
+    )
+
+
+def _order_delivery_view(told: Told) -> OrderDeliveryView:
+    return OrderDeliveryView(
+        **msgspec.structs.asdict(delivery_view(told.delivery)),
+        url=told.url,
+        attempt_log=[
+            AttemptView(
+                attempt=attempt.attempt_no,
+                at=attempt.started_at,
+                elapsed_ms=attempt.elapsed_ms,
+                status=attempt.status,
+                error=attempt.error,
+                excerpt=attempt.excerpt,
+            )
+            for attempt in told.attempts
+        ],
     )
 
 
