@@ -39,7 +39,7 @@ FEW_CONNECTIONS = {"database_connections_max": "6"}
 
 Kill = Callable[[random.Random], Awaitable[None]]
 
-pytestmark = [pytest.mark.xdist_group("simulation"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
