@@ -1,6 +1,7 @@
 # make run    start everything on this machine: database, provider sandbox, web, workers, demo data
 # make test   the whole suite, against a PostgreSQL of its own
 # make check  formatting, lint, types, import contracts, then the suite
+# make bench  what it costs here, as ratios within one run; takes about ten minutes
 # make setup  only what the others need first: .venv with the hashed requirements
 # make schema write down what all migrations together make
 # make lock   resolve the requirements again (needs uv)
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 
-.PHONY: run test check format lint types imports setup setup-test lock schema clean
+.PHONY: run test check bench format lint types imports setup setup-test lock schema clean
 
 run: setup
 	@exec $(BIN)/crypto-orders demo $(ARGS)
@@ -23,6 +24,9 @@ test: setup-test
 	$(BIN)/pytest $(PYTEST_ARGS) $(ARGS)
 
 check: lint types imports test
+
+bench: setup-test
+	$(BIN)/python -m bench $(ARGS)
 
 format: setup-test
 	$(BIN)/ruff format

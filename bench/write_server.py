@@ -1,11 +1,12 @@
 """The service's web process as the benchmark runs it: everything real but the provider, which answers at once."""
 
-import asyncio
 import itertools
 import os
 import sys
 from decimal import Decimal
 from typing import Any
+
+import uvloop
 
 from crypto_orders import app, settings
 from crypto_orders.domain.order import Rules
@@ -59,11 +60,13 @@ async def main(dsn: str, port: int, limits: int, connections: int) -> None:
     provider: Any = InstantProvider()
     terms = CheckoutTerms(open_max=limits, per_day_max=limits, callback_url=f"http://127.0.0.1:{port}/")
     deployment = Deployment(pool=pool, provider=provider, rules=Rules(), terms=terms)
-    web = HttpApp(app.route_groups(found, deployment, pool), type_base="http://127.0.0.1/errors")
-    bound = server.bind("127.0.0.1", port)
-    print("ready", flush=True)
-    await server.serve(web, bound, type_base="http://127.0.0.1/errors")
+    async with app.webhooks_of(found, pool) as sending:
+        groups = app.route_groups(found, deployment, pool, sending)
+        web = HttpApp(groups, type_base="http://127.0.0.1/errors")
+        bound = server.bind("127.0.0.1", port)
+        print("ready", flush=True)
+        await server.serve(web, bound, type_base="http://127.0.0.1/errors")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

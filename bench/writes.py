@@ -26,15 +26,18 @@ from crypto_orders.embedded import EmbeddedPostgres
 from crypto_orders.store import checkouts, keys, migrate, notifications, orders
 
 CONNECTIONS = 32
-SECONDS = 6.0
+SECONDS = 5.0
 ROUNDS = 3
-ACCOUNTS = 2_000
+ACCOUNTS = 500
 LIMIT = 1_000
 """High enough never to be met; the counting and the lock that the limits cost are both in the figures."""
 
 SEEDED = 60_000
 PAYMENT_BASE = 6_000_000_000
 PORT = 18_091
+
+
+HEAD = f"{'path':<10} {'ours':>10} {'pgbench':>10} {'ratio':>7} {'target':>7} {'p99':>11} {'errors':>6}"
 
 
 class Pair(NamedTuple):
@@ -44,6 +47,16 @@ class Pair(NamedTuple):
     ours: list[load.Load]
     pgbench: list[float]
     target: float
+
+    def line(self) -> str:
+        """The pair as a line of the table."""
+        ours, theirs = statistics.median(o.per_second for o in self.ours), statistics.median(self.pgbench)
+        p99 = statistics.median(o.p99_ms for o in self.ours)
+        errors = sum(o.errors for o in self.ours)
+        return (
+            f"{self.name:<10} {ours:>8.0f}/s {theirs:>8.0f}/s {self.ratio:>7.2f} {self.target:>7.2f}"
+            f" {p99:>8.1f} ms {errors:>6}"
+        )
 
     @property
     def ratio(self) -> float:
@@ -371,13 +384,3 @@ async def measure() -> list[Pair]:
         finally:
             server.stop()
     return [create, ipn]
-
-
-if __name__ == "__main__":
-    for pair in asyncio.run(measure()):
-        print(
-            pair.name,
-            f"ratio {pair.ratio:.2f} target {pair.target}",
-            [round(p) for p in pair.pgbench],
-            [(round(o.per_second), round(o.p50_ms, 1), round(o.p99_ms, 1), o.errors) for o in pair.ours],
-        )
