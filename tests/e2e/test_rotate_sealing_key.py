@@ -27,8 +27,9 @@ async def test_secrets_move_to_the_new_key_and_unreadable_ones_are_named(
     async with pool.acquire() as conn:
         await conn.execute("INSERT INTO accounts (account_id, name) VALUES ($1, 'A customer')", account_id)
         await conn.execute(
-            "INSERT INTO webhook_endpoints (account_id, endpoint_id, url, events, secret_prefix, secret_sealed,"
-            " created_at) VALUES ($1, $2, 'https://example.com/', '{crypto.order.paid}', 'a', $3, now())",
+            "INSERT INTO webhook_endpoints (account_id, endpoint_id, url, events, secret_prefix,"
+            " secret_sealed, created_at)"
+            " VALUES ($1, $2, 'https://example.com/', '{crypto.order.paid}', 'a', $3, now())",
             account_id,
             endpoint_id,
             sealed,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crypto_orders.store import invariants
 from crypto_orders.store.connection import Pool
 from tests.support.receiver import Receiver, receiving
 from tests.support.service import Service, running
@@ -15,6 +16,8 @@ async def service(database_url: str, pool: Pool, tmp_path: Path) -> AsyncGenerat
     """The whole service with its workers and its sandbox, over a database of this test's own."""
     async with running(database_url, pool, tmp_path) as service:
         yield service
+    async with pool.acquire() as conn:
+        assert await invariants.violations(conn) == []
 
 
 @pytest.fixture

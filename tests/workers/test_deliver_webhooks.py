@@ -222,7 +222,9 @@ async def test_the_fiftieth_dead_delivery_in_a_row_disables_the_endpoint(
     await customer.post(f"/v1/webhooks/{endpoint['id']}/test")
     await delivery_becomes(customer, endpoint, "failed")
     await service.rows(
-        "UPDATE webhook_deliveries SET attempts = 5, attempt_no = 5, due_at = clock_timestamp()"
+        "WITH made AS (INSERT INTO webhook_attempts (account_id, delivery_id, attempt_no, started_at)"
+        " SELECT account_id, delivery_id, generate_series(2, 5), last_attempt_at FROM webhook_deliveries)"
+        " UPDATE webhook_deliveries SET attempts = 5, attempt_no = 5, due_at = clock_timestamp()"
     )
     await delivery_becomes(customer, endpoint, "dlq")
     listed = (await admin.get("/v1/admin/webhooks")).json["data"][0]

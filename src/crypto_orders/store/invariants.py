@@ -182,6 +182,44 @@ INVARIANTS: Mapping[str, Invariant] = {
          WHERE (counted.orders, counted.price_cents) IS DISTINCT FROM (summed.orders, summed.price_cents)
         """,
     ),
+    "INV-17": Invariant(
+        "The attempts at a delivery are numbered from 1 without gaps, and their times never go back.",
+        """
+        SELECT d.account_id, d.delivery_id, d.attempt_no, a.attempts
+          FROM webhook_deliveries d
+          LEFT JOIN (SELECT account_id, delivery_id, count(*) AS attempts, min(attempt_no) AS first_no,
+                            max(attempt_no) AS last_no, bool_and(in_order) AS in_order
+                       FROM (SELECT *, started_at >= lag(started_at, 1, started_at) OVER (
+                                           PARTITION BY account_id, delivery_id ORDER BY attempt_no) AS in_order
+                               FROM webhook_attempts) AS timed
+                      GROUP BY account_id, delivery_id) a
+                 ON a.account_id = d.account_id AND a.delivery_id = d.delivery_id
+         WHERE (d.attempt_no, true) IS DISTINCT FROM (coalesce(a.attempts, 0), coalesce(a.in_order, true))
+            OR (a.first_no, a.last_no) IS DISTINCT FROM (nullif(least(d.attempt_no, 1), 0), nullif(d.attempt_no, 0))
+        """,
+    ),
+    "INV-19": Invariant(
+        "A delivery is delivered if and only if an attempt since its last replay was answered with success.",
+        """
+        SELECT d.account_id, d.delivery_id, d.status
+          FROM webhook_deliveries d
+         WHERE (d.status = 'delivered') <> EXISTS (
+                   SELECT FROM webhook_attempts a
+                    WHERE a.account_id = d.account_id AND a.delivery_id = d.delivery_id
+                      AND a.status BETWEEN 200 AND 299
+                      AND a.started_at >= coalesce(d.replayed_at, '-infinity'))
+        """,
+    ),
+    "INV-20": Invariant(
+        "What is not delivered, dead or discarded is due, unless its endpoint is deleted; no flight outlasts its lease.",
+        """
+        SELECT d.account_id, d.delivery_id, d.status, d.due_at
+          FROM webhook_deliveries d
+          JOIN webhook_endpoints e ON e.account_id = d.account_id AND e.endpoint_id = d.endpoint_id
+         WHERE (d.status = 'pending' AND d.due_at IS NULL AND e.deleted_at IS NULL)
+            OR (d.status = 'in_flight' AND e.active AND d.due_at < clock_timestamp() - interval '60 seconds')
+        """,
+    ),
     "routes": Invariant(
         "Every order can be found by its id alone.",
         """
