@@ -1,6 +1,8 @@
 """One throw-away PostgreSQL cluster for a run of the tests, with a migrated database to copy from."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -9,12 +11,15 @@ from pathlib import Path
 import asyncpg
 
 from crypto_orders.embedded import EmbeddedPostgres
+from crypto_orders.kit import process
 from crypto_orders.store import migrate
 
 TEMPLATE = "crypto_orders_template"
 
 SMALL = {"shared_buffers": "16MB"}
 """Options for the servers that tests start for themselves."""
+
+PREFIX = "crypto-orders-test-"
 
 MEMORY_DIR = Path("/dev/shm")  # noqa: S108 (only a place to make a private directory in)
 
@@ -29,10 +34,21 @@ def make_cluster_dir() -> Path:
         room = os.statvfs(MEMORY_DIR)
         if room.f_bavail * room.f_frsize >= MEMORY_BYTES_MIN:
             parent = MEMORY_DIR
-    directory = Path(tempfile.mkdtemp(prefix="crypto-orders-test-", dir=parent))
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    _remove_abandoned(directory.parent)
     # As root the server is another user, who has to be able to pass through.
     directory.chmod(0o711)
     return directory
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what runs that were killed left behind: it may be memory."""
+    for lock in parent.glob(f"{PREFIX}*/**/owner.lock"):
+        with contextlib.suppress(OSError), lock.open() as file:
+            owner = file.readline().strip()
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if owner and not process.exists(int(owner)):
+                shutil.rmtree(parent / lock.relative_to(parent).parts[0], ignore_errors=True)
 
 
 class Cluster:
