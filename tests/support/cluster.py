@@ -21,6 +21,9 @@ SMALL = {"shared_buffers": "16MB"}
 
 PREFIX = "crypto-orders-test-"
 
+HOMES = ("postgres", "data/postgres")
+"""Where below such a directory a cluster lies: a test's own, or a demo's."""
+
 MEMORY_DIR = Path("/dev/shm")  # noqa: S108 (only a place to make a private directory in)
 
 MEMORY_BYTES_MIN = 2 * 1024**3
@@ -43,7 +46,8 @@ def make_cluster_dir() -> Path:
 
 def _remove_abandoned(parent: Path) -> None:
     """Remove what runs that were killed left behind: it may be memory."""
-    for lock in parent.glob(f"{PREFIX}*/**/owner.lock"):
+    locks = [lock for home in HOMES for lock in parent.glob(f"{PREFIX}*/{home}/owner.lock")]
+    for lock in locks:
         with contextlib.suppress(OSError), lock.open() as file:
             owner = file.readline().strip()
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
