@@ -64,6 +64,18 @@ INSERT INTO provider_attempts (account_id, order_id, attempt_no, pay_currency, s
 VALUES ($1, $2, $3, 'btc', 'minted', $4, $5, $5)
 """
 
+INSERT_ENDPOINT = """
+INSERT INTO webhook_endpoints (account_id, endpoint_id, url, events, secret_prefix, secret_sealed, created_at)
+VALUES ($1, gen_random_uuid(), 'https://example.com', '{crypto.order.failed}', 'whsec_', 'sealed', $2)
+"""
+INSERT_DELIVERY = """
+INSERT INTO webhook_deliveries (account_id, delivery_id, endpoint_id, event_id, event_type, status, due_at,
+                                created_at)
+SELECT account_id, gen_random_uuid(), endpoint_id, event_id, event_type, 'pending', $1, $1
+  FROM webhook_endpoints JOIN webhook_events USING (account_id)
+ WHERE event_type = 'crypto.order.failed'
+"""
+
 
 async def put_a_good_history(conn: Conn) -> None:
     """One order paid by a notification, one pending, one that expired."""
@@ -81,6 +93,8 @@ async def put_a_good_history(conn: Conn) -> None:
     await conn.execute(INSERT_NOTIFICATION, FINISHED, "1", "finished", PAID_AT)
     await conn.execute(INSERT_WEBHOOK, ACCOUNT, PAID, "crypto.order.paid", PAID_AT)
     await conn.execute(INSERT_WEBHOOK, ACCOUNT, FAILED, "crypto.order.failed", FAILED_AT)
+    await conn.execute(INSERT_ENDPOINT, ACCOUNT, CREATED)
+    await conn.execute(INSERT_DELIVERY, FAILED_AT)
     await conn.execute(INSERT_KEY, ACCOUNT, PENDING, CREATED)
     await conn.execute(INSERT_ATTEMPT, ACCOUNT, PENDING, 1, "2", CREATED)
 
@@ -130,6 +144,9 @@ BREAKS: dict[str, tuple[str, ...]] = {
         "ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_account_id_order_id_fkey",
         "UPDATE idempotency_keys SET order_id = 'ord_01h2xcejqtf2nbrexx3vqjhp49'",
     ),
+    "INV-17": ("UPDATE webhook_deliveries SET attempt_no = 1",),
+    "INV-19": ("UPDATE webhook_deliveries SET status = 'delivered', delivered_at = now(), due_at = NULL",),
+    "INV-20": ("UPDATE webhook_deliveries SET due_at = NULL",),
     "INV-21": (
         "ALTER TABLE notifications DROP CONSTRAINT open_ones_are_tried",
         (
