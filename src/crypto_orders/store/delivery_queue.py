@@ -103,7 +103,8 @@ class Slots(Struct, frozen=True, kw_only=True):
 
 
 # `waiting` steps over the index from endpoint to endpoint, so a long queue of one costs the others nothing.
-# The first of every endpoint comes before the second of any.
+# The first of every endpoint comes before the second of any, and of those without success the one comes first
+# that failed longest ago, so that a new endpoint does not queue behind old failures.
 CLAIM = """
   WITH RECURSIVE waiting AS (
        (SELECT account_id, endpoint_id
@@ -122,14 +123,15 @@ CLAIM = """
                LIMIT 1) AS further
      ), open AS (
        SELECT e.account_id, e.endpoint_id, coalesce(busy.running, 0) AS running,
-              coalesce(e.last_success_at > coalesce(e.last_failure_at, '-infinity'), false) AS proven
+              coalesce(e.last_success_at > coalesce(e.last_failure_at, '-infinity'), false) AS proven,
+              e.last_failure_at
          FROM waiting w
          JOIN webhook_endpoints e ON e.account_id = w.account_id AND e.endpoint_id = w.endpoint_id
          LEFT JOIN unnest($1::uuid[], $2::integer[]) AS busy (endpoint_id, running)
                 ON busy.endpoint_id = e.endpoint_id
         WHERE e.active AND e.deleted_at IS NULL
      ), ranked AS (
-       SELECT o.proven, due.account_id, due.delivery_id, due.due_at, o.running + due.place AS place
+       SELECT o.proven, o.last_failure_at, due.account_id, due.delivery_id, due.due_at, o.running + due.place AS place
          FROM open o
         CROSS JOIN LATERAL (
               SELECT locked.*, row_number() OVER (ORDER BY locked.due_at) AS place
@@ -143,9 +145,13 @@ CLAIM = """
         WHERE o.running + due.place <= CASE WHEN o.proven THEN $3 ELSE 1 END
      ), chosen AS (
        SELECT account_id, delivery_id, proven
-         FROM (SELECT *, row_number() OVER (PARTITION BY proven ORDER BY place, due_at) AS turn FROM ranked) AS r
+         FROM (SELECT *, row_number() OVER (
+                             PARTITION BY proven
+                             ORDER BY place, CASE WHEN NOT proven THEN last_failure_at END NULLS FIRST, due_at)
+                             AS turn
+                 FROM ranked) AS r
         WHERE proven OR turn <= $5
-        ORDER BY place, due_at
+        ORDER BY turn
         LIMIT $4
      ), claimed AS (
        UPDATE webhook_deliveries d
