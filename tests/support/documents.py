@@ -1,4 +1,4 @@
-"""Runs the examples of a page as a reader would: shell blocks in one session, answers compared with what is shown.
+"""Runs the examples of a page as a reader would: one shell, and answers compared with what is shown.
 
 A `json` block stands for the answer of the `sh` block before it: every field it shows must be there and
 equal, and `…` stands for anything. A `text` block is compared line by line. A `log` block must be found in
@@ -53,7 +53,7 @@ class Session:
         """Run a block with what the earlier ones have defined, and give what it prints."""
         kept = f"{{ declare -p | grep -v '^declare -[a-z]*r'; declare -f; }} > {self._state}"
         script = f"source {self._state} 2>/dev/null\nset -e -o pipefail\n{commands}\nset +e\n{kept}\n"
-        done = subprocess.run(  # noqa: S603 - the examples of our own pages
+        done = subprocess.run(
             ["/bin/bash", "-c", script],
             cwd=self._directory,
             env=self._variables,
@@ -82,7 +82,7 @@ def compare(step: Step, printed: str, log: str) -> None:
             pass
 
 
-def _differs(shown: Any, got: Any, where: str) -> str | None:  # noqa: ANN401 - JSON values
+def _differs(shown: Any, got: Any, where: str) -> str | None:
     if shown == ANYTHING:
         return None if got is not None else f"{where}: null"
     if isinstance(shown, dict) and isinstance(got, dict):

@@ -209,7 +209,7 @@ async def _sandbox(bound: Any, directory: Path) -> AsyncGenerator[None]:
 
 @contextlib.asynccontextmanager
 async def _served(serving: uvicorn.Server, bound: Any) -> AsyncGenerator[None]:
-    running_server = asyncio.create_task(serving._serve(sockets=[bound]))  # noqa: SLF001 - without its signals
+    running_server = asyncio.create_task(serving._serve(sockets=[bound]))
     while not serving.started:
         assert not running_server.done(), running_server.result()
         await asyncio.sleep(0.005)

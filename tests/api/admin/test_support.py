@@ -18,7 +18,11 @@ async def _order(service: Service, **body: Any) -> tuple[Customer, dict[str, Any
 async def _age(service: Service, order: dict[str, Any], hours: int) -> None:
     """Make an order so much older than it is."""
     await service.rows(
-        "UPDATE orders SET created_at = created_at - $2::interval, window_ends_at = window_ends_at - $2::interval WHERE order_id = $1",
+        """
+        UPDATE orders
+           SET created_at = created_at - $2::interval, window_ends_at = window_ends_at - $2::interval
+         WHERE order_id = $1
+        """,
         order["order_id"],
         timedelta(hours=hours),
     )
@@ -108,7 +112,9 @@ async def test_a_replay_is_refused_when_the_provider_disagrees(service: Service)
     assert [result for _, result in await _audit(service)] == ["refused", "refused", "refused", "applied"]
 
 
-async def test_a_replay_is_refused_when_the_provider_is_silent_or_the_payment_anothers(service: Service) -> None:
+async def test_a_replay_is_refused_when_the_provider_is_silent_or_the_payment_anothers(
+    service: Service,
+) -> None:
     _, order, _ = await _order(service)
     _, _, other_payment = await _order(service)
     admin = await service.admin()
@@ -182,7 +188,9 @@ async def test_the_reconciler_credits_what_no_notification_told(service: Service
     # The first question comes after two minutes; it is made due now.
     await service.rows("UPDATE payments SET ask_at = now() WHERE payment_id = $1", payment)
     await service.becomes(order["order_id"], "paid")
-    events = await service.rows("SELECT status, via FROM order_events WHERE order_id = $1 ORDER BY seq", order["order_id"])
+    events = await service.rows(
+        "SELECT status, via FROM order_events WHERE order_id = $1 ORDER BY seq", order["order_id"]
+    )
     assert events[-1] == {"status": "paid", "via": "poll"}
 
 
