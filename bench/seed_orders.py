@@ -7,6 +7,7 @@ The same seed always makes the same rows, apart from the moment they are counted
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -88,7 +89,8 @@ async def seed(connection: "asyncpg.Connection[Any]", orders: int = ORDERS) -> S
 
 ORDER_COLUMNS = (
     "account_id order_id product price_cents price_currency status version payment_id customer_note "
-    "internal_note pay_currency window_ends_at created_at updated_at paid_at mint_due_at looked_at"
+    "internal_note pay_currency payment_currency payment_amount payment_paid window_ends_at created_at updated_at "
+    "paid_at"
 ).split()
 
 
@@ -114,24 +116,30 @@ def _orders(
             note = draw.choice(NOTES).format(
                 n=draw.randint(10_000, 99_999), s=draw.randint(1, 28), a=a, b=b, c=c
             )
+        cents = cents or PRODUCTS[product][0]
+        coin = draw.choice(coins)
+        amount = round(Decimal(cents) / 6_500_000, 8)
+        paid = {"paid": amount, "partial": round(amount / 2, 8)}.get(status)
+        paid_at = created_at + timedelta(seconds=draw.randint(200, 3000)) if status == "paid" else None
         yield (
             draw.choices(accounts, cum_weights=account_weights)[0],
             _order_id(draw, created_at),
             product,
-            cents or PRODUCTS[product][0],
+            cents,
             "EUR" if draw.random() < 0.1 else "USD",
             status,
             {"pending": 1, "paid": 3}.get(status, 2),
-            str(5_000_000_000 + number * 7) if minted or status == "paid" else None,
+            str(5_000_000_000 + number * 7) if minted else None,
             note,
             "called the customer" if draw.random() < 0.02 else None,
-            draw.choice(coins),
+            coin,
+            coin if minted else None,
+            amount if minted else None,
+            paid,
             created_at + timedelta(minutes=60),
             created_at,
-            created_at + timedelta(minutes=25),
-            created_at + timedelta(seconds=draw.randint(200, 3000)) if status == "paid" else None,
-            None,
-            None,
+            paid_at or created_at + timedelta(minutes=25),
+            paid_at,
         )
 
 
@@ -156,13 +164,11 @@ INSERT INTO order_routes (order_id, account_id)
     """
 INSERT INTO payments (account_id, order_id, payment_id, origin, pay_address, pay_currency, pay_amount,
                       provider_status, best_rank, money_seen, actually_paid, valid_until, created_at, changed_at)
-     SELECT account_id, order_id, payment_id, 'minted', 'addr' || md5(payment_id), pay_currency,
-            round(price_cents / 6500000.0, 8),
+     SELECT account_id, order_id, payment_id, 'minted', 'addr' || md5(payment_id), payment_currency,
+            payment_amount,
             CASE status WHEN 'paid' THEN 'finished' WHEN 'partial' THEN 'partially_paid' ELSE 'waiting' END,
             CASE status WHEN 'paid' THEN 6 WHEN 'partial' THEN 5 ELSE 0 END,
-            status IN ('paid', 'partial'),
-            CASE status WHEN 'paid' THEN round(price_cents / 6500000.0, 8)
-                        WHEN 'partial' THEN round(price_cents / 9000000.0, 8) END,
+            status IN ('paid', 'partial'), payment_paid,
             created_at + interval '7 days', created_at, updated_at
        FROM orders
       WHERE payment_id IS NOT NULL

@@ -227,6 +227,9 @@ def ipn_script(first: int) -> str:
         "'applied'",
         "'pending became confirming'",
         "'[]'",
+        "'btc'",
+        "0.00079::numeric",
+        "0::numeric",
     ]
     return (
         f"\\set step :step + 1\n\\set i {first} + :client_id + {CONNECTIONS} * :step\n"

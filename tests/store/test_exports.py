@@ -64,7 +64,7 @@ async def test_an_order_is_one_record_of_literal_values(pool: Pool, conn: Conn) 
         note="one, two",
         paid_at=DAY + timedelta(minutes=3),
     )
-    await conn.execute("UPDATE payments SET pay_amount = 0.00079000, actually_paid = 0.00000008")
+    await conn.execute("UPDATE orders SET payment_amount = 0.00079000, payment_paid = 0.00000008")
     assert await exported(pool) == (
         f"{HEADER}\r\n"
         f'{order_id},acc_{account_id},solo_manual,7900,USD,paid,5077125051,"one, two",,'

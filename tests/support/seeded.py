@@ -33,6 +33,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, '{}')
 PAYMENT = """
   WITH routed AS (
        INSERT INTO payment_routes (payment_id, account_id, order_id) VALUES ($3, $1, $2)
+     ), repeated AS (
+       UPDATE orders
+          SET payment_currency = 'btc', payment_amount = $6, payment_paid = $7
+        WHERE account_id = $1 AND order_id = $2 AND payment_id = $3
      )
 INSERT INTO payments (account_id, order_id, payment_id, parent_payment_id, origin, pay_address, pay_currency,
                       pay_amount, actually_paid, provider_status, best_rank, money_seen, valid_until,

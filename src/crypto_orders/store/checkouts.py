@@ -135,7 +135,8 @@ MINTED = """
        SELECT date_trunc('milliseconds', clock_timestamp()) AS now
      ), changed AS (
        UPDATE orders
-          SET payment_id = $3, mint_due_at = NULL, updated_at = clock.now
+          SET payment_id = $3, payment_currency = $6, payment_amount = $7, payment_paid = $13,
+              mint_due_at = NULL, updated_at = clock.now
          FROM clock
         WHERE account_id = $1 AND order_id = $2 AND version = 1 AND payment_id IS NULL
     RETURNING account_id, order_id

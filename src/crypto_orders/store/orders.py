@@ -181,9 +181,11 @@ SAVE = """
               created_at timestamptz, changed_at timestamptz, snapshot jsonb, ask_at timestamptz, is_new boolean)
      ), changed AS (
        UPDATE orders
-          SET status = $3, version = $4, payment_id = $5, updated_at = $6, paid_at = $7, mint_due_at = $8
+          SET status = $3, version = $4, payment_id = $5, updated_at = $6, paid_at = $7, mint_due_at = $8,
+              payment_currency = $24, payment_amount = $25, payment_paid = $26
         WHERE account_id = $1 AND order_id = $2
-          AND (version, payment_id, updated_at, mint_due_at) IS DISTINCT FROM ($4, $5, $6, $8)
+          AND (version, payment_id, updated_at, mint_due_at, payment_currency, payment_amount, payment_paid)
+              IS DISTINCT FROM ($4, $5, $6, $8, $24, $25::numeric, $26::numeric)
      ), event AS (
        INSERT INTO order_events (account_id, order_id, seq, status, source, via, actor, at, detail)
        SELECT $1, $2, $4, $3, $10, $11, $12, $9, $13::jsonb
@@ -277,6 +279,7 @@ async def save(
         asyncpg.UniqueViolationError: a new payment id belongs to another order already.
     """
     before, after, event, webhook = locked.order, decision.order, decision.event, decision.webhook
+    current = _current_payment(locked, decision)
     event_id = ids.uuid7()
     rows = await tx.fetch(
         SAVE,
@@ -303,8 +306,17 @@ async def save(
         decision.verdict.value,
         decision.why,
         _flag_rows(decision.flags),
+        current.pay_currency if current else None,
+        current.pay_amount if current else None,
+        current.actually_paid if current else None,
     )
     return tuple(Raised(row["kind"], row["times_seen"]) for row in rows)
+
+
+def _current_payment(locked: Locked, decision: Decision) -> Payment | None:
+    """The payment that is the order's own after a decision, as it is then."""
+    wanted = decision.order.payment_id
+    return next((p for p in (*decision.payments, *locked.payments) if p.payment_id == wanted), None)
 
 
 def _payment_rows(locked: Locked, decision: Decision, snapshot: bytes | None) -> str:

@@ -94,6 +94,10 @@ CREATE TABLE orders (
     customer_note  text           CONSTRAINT customer_note_is_short CHECK (char_length(customer_note) BETWEEN 1 AND 500),
     internal_note  text           CONSTRAINT internal_note_is_short CHECK (char_length(internal_note) BETWEEN 1 AND 2000),
     pay_currency   text,                      -- the coin asked for; null until the payer chooses
+    -- The current payment's own, repeated here so that an export of all orders reads one table.
+    payment_currency text,
+    payment_amount numeric,
+    payment_paid   numeric,
     window_ends_at timestamptz(3) NOT NULL,
     created_at     timestamptz(3) NOT NULL,
     updated_at     timestamptz(3) NOT NULL,
