@@ -117,7 +117,7 @@ def _sealing_key(text: str) -> Secret | None:
     try:
         parse_sealing_keys(text)
     except SealingKeyError as error:
-        raise ValueError(f"is not usable: {error}") from None  # noqa: EM102, TRY003 (a part of a sentence)
+        raise ValueError(f"is not usable: {error}") from None
     return Secret(text)
 
 
