@@ -37,13 +37,14 @@ print("stopped", flush=True)
 SLEEPS = "import time; time.sleep(600)"
 
 TELLS_ITS_END = """
-import signal, sys
+import os, signal, sys
 def end(*_):
-    print(sys.argv[1], "ends", flush=True)
-    sys.exit(0)
+    os.write(1, f"{sys.argv[1]} ends\\n".encode())
+    os._exit(0)
 signal.signal(signal.SIGTERM, end)
-print(sys.argv[1], "runs", flush=True)
-signal.pause()
+os.write(1, f"{sys.argv[1]} runs\\n".encode())
+while True:
+    signal.pause()
 """
 
 DIES = "import sys; sys.exit(3)"

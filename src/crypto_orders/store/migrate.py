@@ -135,7 +135,7 @@ async def _ensure_table(connection: _Connection) -> None:
         return
     try:
         await connection.execute(CREATE_TABLE)
-    except asyncpg.UniqueViolationError:
+    except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError, asyncpg.DuplicateTableError):
         # IF NOT EXISTS looks before it creates; a runner that started with us created it in between.
         await connection.execute(CREATE_TABLE)
 
