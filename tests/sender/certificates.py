@@ -13,6 +13,20 @@ NOW = dt.datetime.now(tz=dt.UTC)
 DAY = dt.timedelta(days=1)
 
 
+# RFC 5280, section 4.2.1.3: a CA that signs says so; Python 3.13 asks for it.
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """A certificate authority that lives for one test run."""
 
@@ -30,6 +44,7 @@ class Authority:
             .not_valid_after(NOW + 30 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .add_extension(_MAY_SIGN, critical=True)
             .sign(self._key, hashes.SHA256())
         )
 
