@@ -13,14 +13,8 @@ from crypto_orders.store.connection import Conn, Row, Tx
 NO_ACCOUNT = UUID(int=0)
 """Stands for the account of a flag that concerns no order, so that every key can lead with one."""
 
-RAISE_UNMATCHED = """
-INSERT INTO flags AS kept (account_id, flag_id, kind, subject, payment_id, state, fingerprints, evidence,
-                           opened_at, last_seen_at)
-SELECT $1, $2, 'unmatched', $3, $4, 'open', ARRAY[$5::text], jsonb_build_array($6::jsonb), $7, $7
- WHERE NOT EXISTS (SELECT FROM flags
-                    WHERE account_id = $1 AND kind = 'unmatched' AND subject = $3
-                      AND state = 'resolved' AND $5 = ANY (fingerprints))
-    ON CONFLICT (account_id, kind, subject) WHERE state = 'open' DO UPDATE
+# What a further fact adds to an open flag: evidence when it is news, at most twenty pieces of it.
+SEEN_AGAIN = """    ON CONFLICT (account_id, kind, subject) WHERE state = 'open' DO UPDATE
    SET times_seen = kept.times_seen + 1,
        last_seen_at = greatest(kept.last_seen_at, EXCLUDED.last_seen_at),
        fingerprints = CASE WHEN EXCLUDED.fingerprints <@ kept.fingerprints THEN kept.fingerprints
@@ -28,7 +22,16 @@ SELECT $1, $2, 'unmatched', $3, $4, 'open', ARRAY[$5::text], jsonb_build_array($
        evidence = CASE WHEN EXCLUDED.fingerprints <@ kept.fingerprints THEN kept.evidence
                        WHEN jsonb_array_length(kept.evidence) < 20 THEN kept.evidence || EXCLUDED.evidence
                        ELSE (kept.evidence - 0) || EXCLUDED.evidence END
-RETURNING times_seen
+"""
+
+RAISE_UNMATCHED = f"""
+INSERT INTO flags AS kept (account_id, flag_id, kind, subject, payment_id, state, fingerprints, evidence,
+                           opened_at, last_seen_at)
+SELECT $1, $2, 'unmatched', $3, $4, 'open', ARRAY[$5::text], jsonb_build_array($6::jsonb), $7, $7
+ WHERE NOT EXISTS (SELECT FROM flags
+                    WHERE account_id = $1 AND kind = 'unmatched' AND subject = $3
+                      AND state = 'resolved' AND $5 = ANY (fingerprints))
+{SEEN_AGAIN}RETURNING times_seen
 """
 
 

@@ -1,17 +1,17 @@
 """Orders with everything that changes together: locking, creating, and storing one decision."""
 
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
 from crypto_orders.domain.order import Decision, Evidence, Flag, Order, Status
-from crypto_orders.domain.payment import Origin, Payment, next_ask_at
+from crypto_orders.domain.payment import Payment, next_ask_at
 from crypto_orders.domain.webhook_event import webhook_body
 from crypto_orders.kit import ids
 from crypto_orders.store.connection import Conn, Row, Tx
+from crypto_orders.store.flags import SEEN_AGAIN
 from crypto_orders.store.payments import payment_of
 
 ORDER_COLUMNS = """o.account_id, o.order_id, o.product, o.price_cents, o.price_currency, o.status, o.version,
@@ -134,27 +134,7 @@ async def payments_of(conn: Conn, account_id: UUID, order_id: str) -> tuple[Paym
 # ------------------------------------------------------------------ storing a decision
 
 
-class _PaymentRow(Struct, frozen=True, kw_only=True):
-    payment_id: str
-    parent_payment_id: str | None
-    origin: Origin
-    pay_address: str | None
-    pay_currency: str | None
-    pay_amount: Decimal | None
-    payin_extra_id: str | None
-    network: str | None
-    provider_status: str
-    best_rank: int
-    money_seen: bool
-    actually_paid: Decimal | None
-    actually_paid_at_fiat: Decimal | None
-    outcome_amount: Decimal | None
-    outcome_currency: str | None
-    payin_hash: str | None
-    payout_hash: str | None
-    valid_until: datetime
-    created_at: datetime
-    changed_at: datetime
+class _PaymentRow(Payment, frozen=True, kw_only=True):
     snapshot: msgspec.Raw | None
     ask_at: datetime | None
     is_new: bool
@@ -170,7 +150,7 @@ class _FlagRow(Struct, frozen=True, kw_only=True):
     closed_because: str | None
 
 
-SAVE = """
+SAVE = f"""
   WITH payment AS (
        SELECT *
          FROM jsonb_to_recordset($16::jsonb) AS p (
@@ -250,15 +230,7 @@ SELECT $1, f.flag_id, f.kind, f.subject, f.payment_id, $2,
  WHERE NOT EXISTS (SELECT FROM flags r
                     WHERE r.account_id = $1 AND r.kind = f.kind AND r.subject = f.subject
                       AND r.state = 'resolved' AND f.fingerprint = ANY (r.fingerprints))
-    ON CONFLICT (account_id, kind, subject) WHERE state = 'open' DO UPDATE
-   SET times_seen = kept.times_seen + 1,
-       last_seen_at = greatest(kept.last_seen_at, EXCLUDED.last_seen_at),
-       fingerprints = CASE WHEN EXCLUDED.fingerprints <@ kept.fingerprints THEN kept.fingerprints
-                           ELSE kept.fingerprints || EXCLUDED.fingerprints END,
-       evidence = CASE WHEN EXCLUDED.fingerprints <@ kept.fingerprints THEN kept.evidence
-                       WHEN jsonb_array_length(kept.evidence) < 20 THEN kept.evidence || EXCLUDED.evidence
-                       ELSE (kept.evidence - 0) || EXCLUDED.evidence END
-RETURNING kept.kind, kept.times_seen
+{SEEN_AGAIN}RETURNING kept.kind, kept.times_seen
 """
 
 
