@@ -100,6 +100,7 @@ async def put_a_good_history(conn: Conn) -> None:
 
 
 BREAKS: dict[str, tuple[str, ...]] = {
+    "repeated-amounts": (f"UPDATE orders SET payment_paid = 99 WHERE order_id = '{PAID}'",),
     "INV-01": (
         "ALTER TABLE order_events DROP CONSTRAINT create_comes_first",
         f"UPDATE order_events SET source = 'cancel' WHERE order_id = '{PENDING}'",

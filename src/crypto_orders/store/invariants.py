@@ -220,6 +220,16 @@ INVARIANTS: Mapping[str, Invariant] = {
             OR (d.status = 'in_flight' AND e.active AND d.due_at < clock_timestamp() - interval '60 seconds')
         """,
     ),
+    "repeated-amounts": Invariant(
+        "What an order repeats of its current payment is what that payment says.",
+        """
+        SELECT o.account_id, o.order_id, o.payment_id, o.payment_currency, o.payment_amount, o.payment_paid
+          FROM orders o
+          LEFT JOIN payments p ON p.account_id = o.account_id AND p.payment_id = o.payment_id
+         WHERE (o.payment_currency, o.payment_amount, o.payment_paid)
+               IS DISTINCT FROM (p.pay_currency, p.pay_amount, p.actually_paid)
+        """,
+    ),
     "routes": Invariant(
         "Every order can be found by its id alone.",
         """
