@@ -28,7 +28,7 @@ from crypto_orders.store import checkouts, keys, migrate, notifications, orders
 CONNECTIONS = 32
 SECONDS = 5.0
 ROUNDS = 3
-ACCOUNTS = 500
+ACCOUNTS = 200
 LIMIT = 1_000
 """High enough never to be met; the counting and the lock that the limits cost are both in the figures."""
 
@@ -77,7 +77,7 @@ KEY_SQL = (
 
 SEED = f"""
 INSERT INTO accounts (account_id, name)
-SELECT ('00000000-0000-4000-8000-' || lpad(a::text, 12, '0'))::uuid, 'bench ' || a FROM generate_series(0, {ACCOUNTS - 1}) a;
+SELECT ('00000000-0000-4000-8000-' || lpad(a::text, 12, '0'))::uuid, 'bench ' || a FROM generate_series(0, {2 * ACCOUNTS - 1}) a;
 INSERT INTO api_keys (key_sha256, key_id, account_id, mode, scopes, prefix)
 SELECT sha256(convert_to('ds_test_' || translate(lpad(a::text, 32, '0'), '0123456789', 'abcdefghij'), 'UTF8')),
        gen_random_uuid(), ('00000000-0000-4000-8000-' || lpad(a::text, 12, '0'))::uuid, 'test',
@@ -87,7 +87,7 @@ SELECT sha256(convert_to('ds_test_' || translate(lpad(a::text, 32, '0'), '012345
 SEED_ORDERS = f"""
 INSERT INTO orders (account_id, order_id, product, price_cents, price_currency, status, version, payment_id,
                     pay_currency, window_ends_at, created_at, updated_at)
-SELECT ('00000000-0000-4000-8000-' || lpad((i % {ACCOUNTS})::text, 12, '0'))::uuid, 'ord_0' || lpad(i::text, 25, '0'),
+SELECT ('00000000-0000-4000-8000-' || lpad((i % {ACCOUNTS} + {ACCOUNTS})::text, 12, '0'))::uuid, 'ord_0' || lpad(i::text, 25, '0'),
        'solo_manual', 7900, 'USD', 'pending', 1, ({PAYMENT_BASE} + i)::text, 'btc', now() + interval '1 hour', now(), now()
   FROM generate_series(0, {SEEDED - 1}) i;
 INSERT INTO order_routes SELECT order_id, account_id FROM orders ON CONFLICT DO NOTHING;
@@ -161,7 +161,9 @@ def create_script() -> str:
 def ipn_script(first: int) -> str:
     """Everything one notification executes: the inbox, the locked order, its payments, the whole decision."""
     payment = f"({PAYMENT_BASE} + :i::bigint)::text"
-    account = f"('00000000-0000-4000-8000-' || lpad((:i::bigint % {ACCOUNTS})::text, 12, '0'))::uuid"
+    account = (
+        f"('00000000-0000-4000-8000-' || lpad((:i::bigint % {ACCOUNTS} + {ACCOUNTS})::text, 12, '0'))::uuid"
+    )
     order = "('ord_0' || lpad((:i::bigint)::text, 25, '0'))"
     notice = "md5((:i::bigint)::text)::uuid"
     keep = [
