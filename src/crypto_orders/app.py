@@ -44,8 +44,9 @@ from crypto_orders.workers.loop import run_jobs
 
 VERSION: Final = version("crypto-orders")
 
-SEARCH_CONNECTIONS_MAX = 4
-"""Searches are support's, few at a time; they never take the connections that checkouts need."""
+SEARCH_CONNECTIONS_MAX = 8
+"""Searches are support's, few at a time; they never take the connections that checkouts need. Two exports at
+once hold four of them."""
 
 SEARCH_TIMEOUT_MS = 3_000
 

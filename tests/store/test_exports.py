@@ -1,12 +1,12 @@
 """The CSV of orders: its columns, its quoting, its line ends, and what a spreadsheet must not run."""
 
+import asyncio
 import csv
 import io
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,8 +29,7 @@ async def exported(pool: Pool, filters: Filters | None = None, limit: int | None
     async def output(piece: bytes) -> None:
         pieces.append(piece)
 
-    async with pool.acquire() as conn:
-        await exports.write_csv(conn, filters or Filters(), limit=limit, output=output)
+    await exports.write_csv(pool, filters or Filters(), limit=limit, output=output)
     return b"".join(pieces).decode()
 
 
@@ -147,19 +146,103 @@ async def test_all_filters_and_the_limit_apply(pool: Pool, conn: Conn) -> None:
         assert [record["order_id"] for record in await records(pool, filters, limit)] == expected
 
 
-async def test_an_export_that_fails_gives_its_connection_up(pool: Pool, conn: Conn) -> None:
+async def test_an_export_that_fails_gives_its_connections_up(pool: Pool, conn: Conn) -> None:
     await put_order(conn, await put_account(conn))
 
     async def output(_: bytes) -> None:
         message = "the client is gone"
         raise ConnectionResetError(message)
 
-    async with pool.acquire() as exporting:
-        with pytest.raises(ConnectionResetError):
-            await exports.write_csv(exporting, Filters(), limit=None, output=output)
-        with pytest.raises(asyncpg.InterfaceError):
-            await exporting.fetchval("SELECT 1")
+    with pytest.raises(ConnectionResetError):
+        await exports.write_csv(pool, Filters(), limit=None, output=output)
+    left = await conn.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+    )
+    assert left == 0
     assert len(await records(pool)) == 1
+
+
+MANY = """
+INSERT INTO orders (account_id, order_id, product, price_cents, price_currency, status, version,
+                    internal_note, window_ends_at, created_at, updated_at)
+SELECT $1, 'ord_' || lpad(n::text, 26, '0'), 'solo_manual', 7900, 'USD', 'pending', 1,
+       CASE WHEN n % 3 = 0 THEN E'a "note"\n' || n END, at, at, at
+  FROM generate_series(1, 3000) AS n,
+       LATERAL (SELECT $2::timestamptz + (n % 700) * interval '1 second') AS t (at)
+"""
+
+
+async def exported_in_slices(pool: Pool, conn: Conn, slices: list[Filters]) -> bytes:
+    """The same export by two connections, with every order changing after it began."""
+    pieces: list[bytes] = []
+
+    async def output(piece: bytes) -> None:
+        pieces.append(piece)
+
+    async with pool.acquire() as first, pool.acquire() as second:
+        await first.execute(exports.BEGIN)
+        await exports._share_snapshot(first, second)
+        await conn.execute("UPDATE orders SET product = 'another'")
+        await exports._write_slices((first, second), slices, None, output)
+        await first.execute("COMMIT")
+        await second.execute("COMMIT")
+    await conn.execute("UPDATE orders SET product = 'solo_manual'")
+    return b"".join(pieces)
+
+
+async def test_slices_side_by_side_make_the_same_file(pool: Pool, conn: Conn) -> None:
+    await conn.execute(MANY, await put_account(conn), DAY)
+    await conn.execute("ANALYZE orders")
+    known = await conn.fetchrow(exports.KNOWN)
+    assert known is not None
+    early = Filters(created_before=DAY + timedelta(seconds=300), status=Status.PENDING)
+    for filters in (Filters(), early):
+        whole = (await exported(pool, filters)).encode()
+        for count in (2, 7, 40):
+            slices = exports.sliced(filters, exports.cuts_between(known["bounds"], count))
+            assert len(slices) == count if filters == Filters() else 1 <= len(slices) < count
+            assert await exported_in_slices(pool, conn, slices) == whole
+
+
+async def test_a_table_that_nobody_analyzed_is_one_slice(conn: Conn) -> None:
+    await put_order(conn, await put_account(conn))
+    assert await exports._slices(conn, Filters()) == [Filters()]
+
+
+instants = st.integers(0, 10**15).map(lambda microseconds: DAY + timedelta(microseconds=microseconds))
+
+
+@given(st.lists(instants, min_size=2, max_size=20).map(sorted), st.integers(-1, 60))
+def test_cuts_ascend_within_the_bounds(bounds: list[datetime], slices: int) -> None:
+    cuts = exports.cuts_between(bounds, slices)
+    assert cuts == sorted(set(cuts))
+    assert len(cuts) <= max(0, slices - 1)
+    assert all(bounds[0] <= cut <= bounds[-1] for cut in cuts)
+
+
+async def test_slices_come_out_in_turn_whoever_is_first() -> None:
+    out: list[bytes] = []
+
+    async def output(piece: bytes) -> None:
+        out.append(piece)
+
+    turns = exports._Turns(output)
+    large = bytes(exports.AHEAD_BYTES_MAX // 2)
+
+    async def write(number: int, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            await turns.output_of(number)(piece)
+        await turns.end(number)
+
+    second = asyncio.create_task(write(1, [large, large, b"2c", b"2d"]))
+    third = asyncio.create_task(write(2, [b"3"]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert out == []
+    assert not second.done()
+    await write(0, [b"1a", b"1b"])
+    await asyncio.gather(second, third)
+    assert out == [b"1a", b"1b", large, large, b"2c", b"2d", b"3"]
 
 
 cells = st.text(st.sampled_from('a,"\n\r;é'), max_size=6)

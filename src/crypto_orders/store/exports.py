@@ -2,32 +2,51 @@
 
 RFC 4180: fields with commas, quotes or line ends are quoted, records end with CRLF, the header comes always.
 A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers are never texts.
+
+A large export is cut into slices of time that two connections write side by side, of one snapshot. The pieces
+of a slice wait until those of the slices before it are out, so the file is the same as from one connection.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import cast
 
 import asyncpg
+from msgspec.structs import replace
 
 from crypto_orders.store import search
-from crypto_orders.store.connection import Conn
+from crypto_orders.store.connection import Conn, Pool
 from crypto_orders.store.order_filters import Filters, clauses_of, older_than
 
-STATEMENT_TIMEOUT = "30min"
+Output = Callable[[bytes], Awaitable[None]]
+
+EXPORT_SECONDS_MAX = 3600
 """Ten million orders to a slow client; what takes longer has been forgotten by whoever asked."""
+
+SLICE_ORDERS = 20_000
+"""About how many orders a slice has: some megabytes, so that little has to wait for its turn."""
+
+AHEAD_BYTES_MAX = 8 * 1024 * 1024
+"""What a slice may hold while it waits for its turn; then its connection waits."""
+
+BLOCK_BYTES = 256 * 1024
+"""Handed on at once: large enough that the handing on costs little, small beside a process's memory."""
 
 FORMULA_STARTS = "61,43,45,64,9,13"
 """The codes of = + - @ TAB and CR, with which a spreadsheet begins a formula or is made to."""
 
-# Orders are read along the index, by several processes where there are some, so that nothing is sorted or
-# held however many there are.
-SETTINGS = f"""
-BEGIN READ ONLY;
-SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}';
+# Orders are read along the index, so that nothing is sorted or held however many there are. Helpers of the
+# server would spend more on keeping the order between them than they save. A connection whose slice has to
+# wait for its turn is idle for as long as the client takes.
+BEGIN = f"""
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL statement_timeout = '{EXPORT_SECONDS_MAX}s';
+SET LOCAL idle_in_transaction_session_timeout = '{EXPORT_SECONDS_MAX}s';
 SET LOCAL timezone = 'UTC';
 SET LOCAL enable_sort = off;
-SET LOCAL parallel_setup_cost = 0;
-SET LOCAL parallel_tuple_cost = 0"""
+SET LOCAL max_parallel_workers_per_gather = 0"""
 
 
 def _text(column: str) -> str:
@@ -59,26 +78,60 @@ COLUMNS = {
 SELECTED = ",\n       ".join(f"{expression} AS {name}" for name, expression in COLUMNS.items())
 
 
-async def write_csv(
-    conn: Conn, filters: Filters, *, limit: int | None, output: Callable[[bytes], Awaitable[None]]
-) -> None:
+async def write_csv(pool: Pool, filters: Filters, *, limit: int | None, output: Output) -> None:
     """Write the orders that the filters leave, the newest first, piece by piece to `output`.
 
     All of it is of one moment. Without `limit` there is no bound. When anything fails or the caller goes
-    away, the connection is given up, which also ends the statement.
+    away, the connections are given up, which also ends their statements.
     """
-    lines = _LineEnds()
+    async with AsyncExitStack() as borrowed:
+        connections = [await borrowed.enter_async_context(pool.acquire())]
+        try:
+            await connections[0].execute(BEGIN)
+            slices = [filters] if limit is not None else await _slices(connections[0], filters)
+            if len(slices) > 1:
+                connections.append(await borrowed.enter_async_context(pool.acquire()))
+                await _share_snapshot(*connections)
+            async with asyncio.timeout(EXPORT_SECONDS_MAX):
+                await _write_slices(connections, slices, limit, output)
+            for conn in connections:
+                await conn.execute("COMMIT")
+        except BaseException:
+            for conn in connections:
+                cast("asyncpg.Connection", conn).terminate()
+            raise
+
+
+async def _share_snapshot(first: Conn, second: Conn) -> None:
+    snapshot = await first.fetchval("SELECT pg_export_snapshot()")
+    await second.execute(f"{BEGIN}; SET TRANSACTION SNAPSHOT '{snapshot}'")
+
+
+async def _write_slices(
+    connections: Sequence[Conn], slices: Sequence[Filters], limit: int | None, output: Output
+) -> None:
+    turns = _Turns(output)
+
+    async def write(conn: Conn, first: int) -> None:
+        for number in range(first, len(slices), len(connections)):
+            await _copy(conn, slices[number], limit, turns.output_of(number), header=number == 0)
+            await turns.end(number)
+
+    writing = [asyncio.create_task(write(conn, first)) for first, conn in enumerate(connections)]
     try:
-        await conn.execute(SETTINGS)
-        products = await search.products_with(conn, filters.search) if filters.search else []
-        text, args = _statement(filters, products, limit)
-        await conn.copy_from_query(
-            text, *args, output=lambda piece: output(lines.convert(piece)), format="csv", header=True
-        )
-        await conn.execute("COMMIT")
-    except BaseException:
-        cast("asyncpg.Connection", conn).terminate()
-        raise
+        await asyncio.gather(*writing)
+    finally:
+        for each in writing:
+            each.cancel()
+        await asyncio.gather(*writing, return_exceptions=True)
+
+
+async def _copy(conn: Conn, filters: Filters, limit: int | None, output: Output, *, header: bool) -> None:
+    products = await search.products_with(conn, filters.search) if filters.search else []
+    text, args = _statement(filters, products, limit)
+    blocks = _Blocks(output)
+    await conn.copy_from_query(text, *args, output=blocks.take, format="csv", header=header)
+    await blocks.flush()
 
 
 def _statement(filters: Filters, products: list[str], limit: int | None) -> tuple[str, list[object]]:
@@ -87,8 +140,7 @@ def _statement(filters: Filters, products: list[str], limit: int | None) -> tupl
     if filters.search is not None:
         conditions.append(search.match(c, filters.search, products))
     bounded = "" if limit is None else f"\n LIMIT {c.bind(limit)}"
-    before, orders = "", f"{c.source}"
-    where = c.where(*conditions)
+    before, orders, where = "", c.source, c.where(*conditions)
     if filters.search is not None or filters.flag is not None:
         # The limit is kept from the planner here, which would walk the whole index for a rare needle.
         before = f"""\
@@ -104,6 +156,121 @@ SELECT o.account_id, o.order_id
   FROM {orders}{where}
  ORDER BY o.created_at DESC, o.order_id DESC{bounded}"""
     return text, c.args
+
+
+# What the planner knows of the table: about how many rows, and times with as many orders between any two.
+KNOWN = """
+SELECT c.reltuples::float8 AS orders, s.histogram_bounds::text::timestamptz[] AS bounds
+  FROM pg_class c
+  LEFT JOIN pg_stats s ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname
+                      AND s.attname = 'created_at'
+ WHERE c.oid = 'orders'::regclass
+"""
+
+
+async def _slices(conn: Conn, filters: Filters) -> list[Filters]:
+    """The filters, cut into slices of time of about as many orders each, the newest first.
+
+    What finds its orders by other means than their time is left whole.
+    """
+    if filters.search is not None or filters.payment_id is not None or filters.flag is not None:
+        return [filters]
+    known = await conn.fetchrow(KNOWN)
+    if known is None or known["bounds"] is None:
+        return [filters]
+    return sliced(filters, cuts_between(known["bounds"], int(known["orders"]) // SLICE_ORDERS))
+
+
+def sliced(filters: Filters, cuts: Sequence[datetime]) -> list[Filters]:
+    """The filters as slices between ascending times, the newest first; all of them make the whole."""
+    start, end = filters.created_after, filters.created_before
+    inside = [cut for cut in cuts if (start is None or cut > start) and (end is None or cut < end)]
+    return [
+        replace(filters, created_after=since, created_before=until)
+        for since, until in reversed(list(zip([start, *inside], [*inside, end], strict=True)))
+    ]
+
+
+def cuts_between(bounds: Sequence[datetime], slices: int) -> list[datetime]:
+    """The times that cut a table into so many slices, given times with as many orders between any two.
+
+    Between two of those the orders are taken to be spread evenly. Times ascend, none comes twice.
+    """
+    cuts: list[datetime] = []
+    for number in range(1, slices):
+        whole, part = divmod(number * (len(bounds) - 1), slices)
+        cut = bounds[whole]
+        if part:
+            cut += (bounds[whole + 1] - bounds[whole]) * part / slices
+        if not cuts or cut > cuts[-1]:
+            cuts.append(cut)
+    return cuts
+
+
+class _Turns:
+    """Lets the slices out one after another; one that is ahead holds a little, then it waits."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._turn = 0
+        self._held: dict[int, list[bytes]] = {}
+        self._changed = asyncio.Condition()
+
+    def output_of(self, number: int) -> Output:
+        """Where a slice's pieces go."""
+        held = self._held.setdefault(number, [])
+
+        async def output(piece: bytes) -> None:
+            if number != self._turn:
+                if sum(map(len, held)) < AHEAD_BYTES_MAX:
+                    held.append(piece)
+                    return
+                await self._wait_for(number)
+            await self._let_out(held)
+            await self._output(piece)
+
+        return output
+
+    async def end(self, number: int) -> None:
+        """A slice is complete: it is let out when its turn comes, and the turn passes on."""
+        await self._wait_for(number)
+        await self._let_out(self._held.pop(number))
+        async with self._changed:
+            self._turn += 1
+            self._changed.notify_all()
+
+    async def _wait_for(self, number: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._turn == number)
+
+    async def _let_out(self, held: list[bytes]) -> None:
+        for piece in held:
+            await self._output(piece)
+        held.clear()
+
+
+class _Blocks:
+    """Gathers the server's pieces of a few kilobytes, since handing one on costs as much as a large one."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._lines = _LineEnds()
+        self._held: list[bytes] = []
+        self._bytes = 0
+
+    async def take(self, piece: bytes) -> None:
+        """Take the next piece, and hand on what is held when it is enough."""
+        self._held.append(piece)
+        self._bytes += len(piece)
+        if self._bytes >= BLOCK_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Hand on what is held, if anything is."""
+        if self._held:
+            block = self._lines.convert(b"".join(self._held))
+            self._held, self._bytes = [], 0
+            await self._output(block)
 
 
 class _LineEnds:

@@ -21,7 +21,7 @@ ROWS_MAX = 10**9
 """Beyond any table of ours; a larger limit is a mistake."""
 
 EXPORTS_AT_ONCE_MAX = 2
-"""Each holds a connection for as long as its client takes; the searches of support need the others."""
+"""Each holds two connections for as long as its client takes; the searches of support need the others."""
 
 STALL_SECONDS_MAX = 60
 """A client that takes nothing for so long has gone, and its connection is wanted."""
@@ -81,8 +81,8 @@ class CsvDownload(Response):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             bytes_sent += len(piece)
 
-        async with _slots, self._pool.acquire() as conn:
-            await exports.write_csv(conn, self._filters, limit=self._limit, output=output)
+        async with _slots:
+            await exports.write_csv(self._pool, self._filters, limit=self._limit, output=output)
         await send({"type": "http.response.body", "body": b""})
         _log.info("crypto_orders_exported", bytes=bytes_sent)
 
