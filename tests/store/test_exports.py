@@ -231,14 +231,15 @@ async def test_slices_come_out_in_turn_whoever_is_first() -> None:
 
     async def write(number: int, pieces: list[bytes]) -> None:
         for piece in pieces:
-            await turns.output_of(number)(piece)
+            await turns.put(number, piece)
         await turns.end(number)
 
-    second = asyncio.create_task(write(1, [large, large, b"2c", b"2d"]))
     third = asyncio.create_task(write(2, [b"3"]))
+    second = asyncio.create_task(write(1, [large, large, b"2c", b"2d"]))
     for _ in range(20):
         await asyncio.sleep(0)
     assert out == []
+    assert third.done()
     assert not second.done()
     await write(0, [b"1a", b"1b"])
     await asyncio.gather(second, third)

@@ -8,9 +8,11 @@ of a slice wait until those of the slices before it are out, so the file is the 
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from typing import cast
 
 import asyncpg
@@ -29,13 +31,16 @@ SLICE_ORDERS = 20_000
 """About how many orders a slice has: some megabytes, so that little has to wait for its turn."""
 
 AHEAD_BYTES_MAX = 8 * 1024 * 1024
-"""What a slice may hold while it waits for its turn; then its connection waits."""
+"""What may be held of slices ahead of their turn; then their connection waits."""
 
 BLOCK_BYTES = 256 * 1024
 """Handed on at once: large enough that the handing on costs little, small beside a process's memory."""
 
 FORMULA_STARTS = "61,43,45,64,9,13"
 """The codes of = + - @ TAB and CR, with which a spreadsheet begins a formula or is made to."""
+
+NO_FORMULA_START = "ascii({0}) > 64 OR ascii({0}) BETWEEN 46 AND 60"
+"""Letters and digits, among others: most texts are known to be harmless by one comparison."""
 
 # Orders are read along the index, so that nothing is sorted or held however many there are. Helpers of the
 # server would spend more on keeping the order between them than they save. A connection whose slice has to
@@ -50,7 +55,11 @@ SET LOCAL max_parallel_workers_per_gather = 0"""
 
 
 def _text(column: str) -> str:
-    return f"CASE WHEN ascii({column}) IN ({FORMULA_STARTS}) THEN '''' || {column} ELSE {column} END"
+    harmless = NO_FORMULA_START.format(column)
+    return (
+        f"CASE WHEN {harmless} THEN {column}"
+        f" WHEN ascii({column}) IN ({FORMULA_STARTS}) THEN '''' || {column} ELSE {column} END"
+    )
 
 
 def _instant(column: str) -> str:
@@ -114,7 +123,7 @@ async def _write_slices(
 
     async def write(conn: Conn, first: int) -> None:
         for number in range(first, len(slices), len(connections)):
-            await _copy(conn, slices[number], limit, turns.output_of(number), header=number == 0)
+            await _copy(conn, slices[number], limit, partial(turns.put, number), header=number == 0)
             await turns.end(number)
 
     writing = [asyncio.create_task(write(conn, first)) for first, conn in enumerate(connections)]
@@ -208,45 +217,45 @@ def cuts_between(bounds: Sequence[datetime], slices: int) -> list[datetime]:
 
 
 class _Turns:
-    """Lets the slices out one after another; one that is ahead holds a little, then it waits."""
+    """Lets the slices out one after another. What is ahead of its turn is held, and waits when it is much."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._turn = 0
-        self._held: dict[int, list[bytes]] = {}
-        self._changed = asyncio.Condition()
+        self._ended: set[int] = set()
+        self._held: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._held_bytes = 0
+        self._letting_out = asyncio.Lock()
+        self._passed_on = asyncio.Condition()
 
-    def output_of(self, number: int) -> Output:
-        """Where a slice's pieces go."""
-        held = self._held.setdefault(number, [])
-
-        async def output(piece: bytes) -> None:
-            if number != self._turn:
-                if sum(map(len, held)) < AHEAD_BYTES_MAX:
-                    held.append(piece)
-                    return
-                await self._wait_for(number)
-            await self._let_out(held)
+    async def put(self, number: int, piece: bytes) -> None:
+        """Take the next piece of a slice."""
+        if number != self._turn:
+            if self._held_bytes < AHEAD_BYTES_MAX:
+                self._held[number].append(piece)
+                self._held_bytes += len(piece)
+                return
+            async with self._passed_on:
+                await self._passed_on.wait_for(lambda: self._turn == number)
+        async with self._letting_out:
+            await self._let_out(number)
             await self._output(piece)
-
-        return output
 
     async def end(self, number: int) -> None:
-        """A slice is complete: it is let out when its turn comes, and the turn passes on."""
-        await self._wait_for(number)
-        await self._let_out(self._held.pop(number))
-        async with self._changed:
-            self._turn += 1
-            self._changed.notify_all()
+        """A slice is complete. Whose turn ends lets out all that is complete behind it."""
+        self._ended.add(number)
+        while self._turn in self._ended:
+            async with self._letting_out:
+                if self._turn in self._ended:
+                    await self._let_out(self._turn)
+                    self._turn += 1
+            async with self._passed_on:
+                self._passed_on.notify_all()
 
-    async def _wait_for(self, number: int) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._turn == number)
-
-    async def _let_out(self, held: list[bytes]) -> None:
-        for piece in held:
+    async def _let_out(self, number: int) -> None:
+        for piece in self._held.pop(number, ()):
+            self._held_bytes -= len(piece)
             await self._output(piece)
-        held.clear()
 
 
 class _Blocks:
