@@ -173,6 +173,25 @@ async def test_every_needle_is_found_by_walking_and_by_gathering(conn: Conn) -> 
                 assert [row["order_id"] for row in rows] == found, needle
 
 
+async def test_a_long_needle_is_looked_up_by_a_rare_part(conn: Conn) -> None:
+    account_id = await put_account(conn)
+    for n in range(150):
+        note = "please call the customer back" + (" before noon" if n == 70 else "")
+        await put_order(conn, account_id, at=DAY + timedelta(hours=n), note=note)
+    await conn.execute("ANALYZE orders")
+    assert await search.rare_part(conn, "customer back ABC DEFG") in {
+        "xbackxab",
+        "kxabcxde",
+        "xabcxdef",
+        "abcxdefg",
+    }
+    assert await search.rare_part(conn, "the customer back") is None
+    assert await search.rare_part(conn, "Absent words") is None
+    for needle in ("CUSTOMER back before n", "before noon and after", "the customer back b"):
+        found = await all_pages(conn, Filters(search=needle), 50)
+        assert len(found) == (0 if "after" in needle else 1)
+
+
 async def test_what_one_field_ends_and_the_next_begins_is_no_match(conn: Conn) -> None:
     await put_order(conn, await put_account(conn), product="solo_manual", note="please")
     for needle in ("manual please", "manualplease", "lplea"):

@@ -130,7 +130,8 @@ async def _gather_search(
 ) -> Sequence[Row]:
     c = clauses_of(filters)
     bound, limit = older_than(c, filters, after), c.bind(count)
-    text = _gathered(c, bound, search.match_text(c, needle))
+    part = await search.rare_part(conn, needle)
+    text = _gathered(c, bound, search.match_text(c, needle, part))
     if not products:
         return await conn.fetch(statement(_newest("found", limit), TO_SUPPORT, before=text), *c.args)
     before = text + _also_sold(c, products, bound, limit)

@@ -13,6 +13,11 @@ from crypto_orders.store.order_filters import Clauses
 NEEDLE_CHARS_MIN = 3
 """The index knows groups of three characters; shorter needles are looked for in other ways."""
 
+WHOLE_CHARS_MAX = 12
+PART_CHARS = 8
+PART_STEP = 4
+"""A longer needle is looked up by a part of it: each group of three costs, and a few are enough to be rare."""
+
 RECENT_ORDERS = 20_000
 """How many of the newest orders a short needle is looked for in, letter by letter."""
 
@@ -56,18 +61,46 @@ def match(c: Clauses, needle: str, products: list[str]) -> str:
     return f"(o.product = ANY ({c.bind(products)}::text[]) OR {text})" if products else text
 
 
-def match_text(c: Clauses, needle: str) -> str:
+def match_text(c: Clauses, needle: str, part: str | None = None) -> str:
     """The condition that an order's id or note contains a needle.
 
-    What contains the needle also contains its form, which an index finds from three characters on.
+    What contains the needle also contains its form, which an index finds from three characters on. `part`
+    is a part of that form to look up instead of the whole.
     """
-    form, exact = c.bind(indexed_part(needle)), c.bind(needle)
-    sought = f'lower({exact}::text COLLATE "default")'
+    form = f"search_form({c.bind(indexed_part(needle))}::text)" if part is None else f"{c.bind(part)}::text"
+    sought = f'lower({c.bind(needle)}::text COLLATE "default")'
     return (
-        f"(o.search LIKE '%' || search_form({form}::text) || '%'"
+        f"(o.search LIKE '%' || {form} || '%'"
         f' AND (strpos(o.order_id COLLATE "default", {sought}) > 0'
         f' OR strpos(lower(o.customer_note COLLATE "default"), {sought}) > 0))'
     )
+
+
+# The planner's sample of the column tells which parts many orders have. Without a rare one nothing is gained.
+RARE_PART = """
+  WITH sample AS MATERIALIZED (
+       SELECT unnest(s.histogram_bounds::text::text[]) AS form
+         FROM pg_class c
+         JOIN pg_stats s ON s.schemaname = c.relnamespace::regnamespace::text AND s.tablename = c.relname
+        WHERE c.oid = 'orders'::regclass AND s.attname = 'search'
+     ), parts AS (
+       SELECT search_form(substr(lower($1::text COLLATE "default"), n, $2)) AS form
+         FROM (SELECT generate_series(1, char_length($1) - $2, $3)
+                UNION ALL
+               SELECT char_length($1) - $2 + 1) AS starts (n)
+     )
+SELECT p.form
+  FROM parts p
+ WHERE NOT EXISTS (SELECT FROM sample s WHERE s.form LIKE '%' || p.form || '%')
+ LIMIT 1
+"""
+
+
+async def rare_part(conn: Conn, needle: str) -> str | None:
+    """The form of a part of a long needle that few orders have, if there is one."""
+    if len(needle) <= WHOLE_CHARS_MAX:
+        return None
+    return await conn.fetchval(RARE_PART, needle, PART_CHARS, PART_STEP)
 
 
 def indexed_part(needle: str) -> str:
