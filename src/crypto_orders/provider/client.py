@@ -132,13 +132,20 @@ class ProviderClient:
         """Ask for the list of coins."""
         return await self._ask("currencies", reading.read_currencies, "/currencies", deadline_seconds)
 
+    async def coins(self) -> frozenset[str] | None:
+        """The codes of all coins, by a list some minutes old at most while the provider answers.
+
+        When it does not, an older list serves; before the first one it is None.
+        """
+        return await self._coins.known()
+
     async def knows_coin(self, coin: str) -> bool:
         """Tell whether the provider lists a coin, by a list some minutes old at most while it answers.
 
         When it does not, an older list serves; before the first one, whatever looks like a coin is known.
         """
         code = coin.lower()
-        codes = await self._coins.known()
+        codes = await self.coins()
         return _COIN_FORM.fullmatch(code) is not None if codes is None else code in codes
 
     async def estimate(

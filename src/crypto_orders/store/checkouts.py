@@ -237,6 +237,17 @@ async def standing(conn: Conn, account_id: UUID, order_id: str) -> Standing | No
     return Standing(order, attempt, payment, row["now"])
 
 
+REFUSED_COINS = """
+SELECT DISTINCT pay_currency FROM provider_attempts WHERE account_id = $1 AND order_id = $2 AND state = 'refused'
+"""
+
+
+async def refused_coins(conn: Conn, order: Order) -> frozenset[str]:
+    """The coins that the provider refused for an order."""
+    rows = await conn.fetch(REFUSED_COINS, order.account_id, order.order_id)
+    return frozenset(row["pay_currency"] for row in rows)
+
+
 BEGIN_ATTEMPT = """
   WITH over AS (
        UPDATE provider_attempts

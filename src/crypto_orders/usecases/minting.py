@@ -1,11 +1,15 @@
 """Mint an order's payment at the provider: once, recorded whatever happens, repeated only by the rule.
 
-An order is minted in the call that starts it; when that surely failed, or its outcome is unknown and
-20 s have passed, by the next retry with the same key or by a worker, always before the pay window ends.
+An order is minted in the call that starts it, or, when that named no coin, by the payer's choice of one;
+when that surely failed, or its outcome is unknown and 20 s have passed, by the next retry with the same key,
+by a worker or by another choice, always before the pay window ends. A coin that the provider refused is not
+asked for again.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import assert_never
 from uuid import UUID
 
@@ -40,6 +44,31 @@ class Minting:
     payment: Payment | None
     in_flight: bool = False
     may_mint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """Whether a payer may choose a coin, and which ones the provider refused for this order."""
+
+    is_open: bool
+    refused_coins: frozenset[str] = frozenset()
+
+    def allows(self, coin: str) -> bool:
+        """Whether this coin may be chosen."""
+        return self.is_open and coin not in self.refused_coins
+
+
+class NotChosen(Enum):
+    """Why a choice of a coin came to nothing."""
+
+    NO_SUCH_COIN = "no_such_coin"
+    """The provider does not list it, or there is no list to look it up in."""
+
+    CLOSED = "closed"
+    """The order has a payment, one is on its way, or it can no longer be paid."""
+
+    REFUSED_BEFORE = "refused_before"
+    """The provider refused this coin for this order."""
 
 
 async def knows_coin(d: Deployment, coin: str) -> bool:
@@ -84,6 +113,51 @@ async def mint_again(d: Deployment, order: Order) -> Minting:
 
     standing, attempt_no, coin = await transact(d.pool, begin)
     return standing if coin is None else await _mint(d, standing.order, attempt_no, coin)
+
+
+def choosing(seen: Standing, refused_coins: frozenset[str]) -> Choosing:
+    """Whether the payer of an order may choose a coin: nothing was minted, and nothing can be on its way.
+
+    What the provider refused was surely not made; where the rule lets a worker repeat a call, the payer may
+    choose another coin as well.
+    """
+    order, attempt = seen.order, seen.attempt
+    if order.status is not Status.PENDING or seen.now >= order.window_ends_at or seen.payment is not None:
+        return Choosing(is_open=False)
+    is_open = attempt is None or attempt.state == "refused" or _minting(seen).may_mint
+    return Choosing(is_open, refused_coins)
+
+
+async def mint_chosen(d: Deployment, account_id: UUID, order_id: str, coin: str) -> Minting | NotChosen:
+    """Mint an order in the coin that its payer chose, where the rule allows it under the order's lock.
+
+    Of choices that come at once one is taken; the others find it on its way.
+    """
+    coins = await d.provider.coins()
+    if coins is None or coin not in coins:
+        return NotChosen.NO_SUCH_COIN
+
+    async def begin(tx: Tx) -> tuple[Order, int] | NotChosen:
+        await orders.lock(tx, account_id, order_id)
+        seen = await checkouts.standing(tx, account_id, order_id)
+        if seen is None:
+            return NotChosen.CLOSED
+        allowed = choosing(seen, await checkouts.refused_coins(tx, seen.order))
+        if not allowed.is_open:
+            return NotChosen.CLOSED
+        if not allowed.allows(coin):
+            return NotChosen.REFUSED_BEFORE
+        attempt_no = seen.attempt.attempt_no + 1 if seen.attempt else 1
+        await checkouts.begin_attempt(tx, seen.order, attempt_no, coin, seen.now)
+        return replace(seen.order, pay_currency=coin), attempt_no
+
+    begun = await transact(d.pool, begin)
+    if isinstance(begun, NotChosen):
+        return begun
+    order, attempt_no = begun
+    observed.coin_chosen(order, coin)
+    # The call goes on when the payer leaves: what it makes has to be recorded.
+    return await asyncio.shield(asyncio.create_task(_mint(d, order, attempt_no, coin)))
 
 
 async def complete(d: Deployment, account_id: UUID, order_id: str) -> None:

@@ -73,6 +73,16 @@ def replayed(order: Order, differing_fields: tuple[str, ...]) -> None:
         _log.info("crypto_checkout_idempotency_replay", **keys)
 
 
+def coin_chosen(order: Order, coin: str) -> None:
+    """A payer chose a coin, and its create call begins."""
+    _log.info(
+        "crypto_order_coin_chosen",
+        account_id=str(order.account_id),
+        order_id=order.order_id,
+        pay_currency=coin,
+    )
+
+
 def minting(order: Order, outcome: str, reason: str | None) -> None:
     """A create call ended."""
     MINTING.labels(outcome).inc()
