@@ -30,6 +30,9 @@ from crypto_orders.kit.application import HttpApp
 from crypto_orders.kit.encoding import encode_json
 from crypto_orders.kit.http import Call, Endpoint, HeaderParameter, RouteGroup
 from crypto_orders.kit.sealing import Sealer
+from crypto_orders.pages import assets
+from crypto_orders.pages.assets import Assets
+from crypto_orders.pages.site import Site
 from crypto_orders.provider import ProviderClient
 from crypto_orders.sender.webhook_sender import WebhookSender
 from crypto_orders.settings import Settings
@@ -50,6 +53,9 @@ once hold four of them."""
 
 SEARCH_TIMEOUT_MS = 3_000
 
+
+PAGE_PACKAGES: Final = ("pages",)
+"""The packages whose static files browsers load."""
 
 API_ENDPOINTS: Final[tuple[Endpoint[Any, Any, Any, Any], ...]] = (
     *checkout.ENDPOINTS,
@@ -158,7 +164,19 @@ def route_groups(
         openapi=openapi_document(settings),
         sandbox=settings.sandbox,
     )
-    return [*groups, operations.routes(operations_services)]
+    site = site_of(settings)
+    return [*groups, operations.routes(operations_services), assets.routes(site.assets)]
+
+
+def site_of(settings: Settings) -> Site:
+    """What every page of this deployment knows."""
+    return Site(
+        brand_name=settings.brand_name,
+        brand_slug=settings.brand_slug,
+        public_url=settings.public_url,
+        sandbox=settings.sandbox,
+        assets=Assets(PAGE_PACKAGES),
+    )
 
 
 def openapi_document(settings: Settings) -> bytes:

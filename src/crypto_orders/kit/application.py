@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crypto_orders.kit import log, metrics
 from crypto_orders.kit.body import ClientGone, InvalidInput, JsonReader, read_body
 from crypto_orders.kit.client_address import ClientAddresses
+from crypto_orders.kit.compression import HTML_MEDIA_TYPE, compress
 from crypto_orders.kit.encoding import JSON_MEDIA_TYPE, encode_json
 from crypto_orders.kit.http import (
     PUBLIC,
@@ -39,7 +40,7 @@ from crypto_orders.kit.problem import (
     render,
     unavailable,
 )
-from crypto_orders.kit.query import QueryReader
+from crypto_orders.kit.query import FormReader, QueryReader
 from crypto_orders.kit.routing import Match, Router
 
 # More requests at once than this only wait for each other; the rest are told to come back.
@@ -79,7 +80,7 @@ class _Target:
     group: RouteGroup[Any, Any]
     route: str
     parameters: tuple[PathParameter, ...]
-    body: JsonReader[Any] | None
+    body: JsonReader[Any] | FormReader[Any] | None
     query: QueryReader[Any] | None
 
 
@@ -145,6 +146,7 @@ class HttpApp:
         self._in_flight_max = in_flight_max
         self._in_flight = 0
         self._router: Router[_Target] = Router()
+        self._page_groups = {group.prefix: group for group in groups if group.prefix is not None}
         for group in groups:
             for endpoint in group.endpoints:
                 self._add(group, endpoint)
@@ -170,24 +172,31 @@ class HttpApp:
         exchange = _Exchange(send, request_id, private=scope["path"].startswith(_PRIVATE_PREFIX))
         match = self._router.find(scope["method"], scope["raw_path"])
         route = match.target.route if match and match.target else _UNMATCHED_ROUTE
+        group = match.target.group if match and match.target else self._page_group(scope["path"])
         call: Call[Any, Any, Any, Any] = Call(
-            deps=match.target.group.deps if match and match.target else None,
+            deps=group.deps if group else None,
             scope=scope,
             route=route,
             request_id=request_id,
             remote_address=self._addresses.of(scope),
         )
+        call.response_headers.update(group.response_headers if group else {})
         self._in_flight += 1
         try:
-            await self._answer(call, match, receive, exchange)
+            await self._answer(call, match, group, receive, exchange)
         finally:
             self._in_flight -= 1
             self._tell(call, exchange.status, perf_counter() - started)
+
+    def _page_group(self, path: str) -> RouteGroup[Any, Any] | None:
+        """The group of pages that a path stands under, declared or not."""
+        return self._page_groups.get("/" + path[1:].partition("/")[0])
 
     async def _answer(
         self,
         call: Call[Any, Any, Any, Any],
         match: Match[_Target] | None,
+        group: RouteGroup[Any, Any] | None,
         receive: Receive,
         exchange: _Exchange,
     ) -> None:
@@ -200,6 +209,9 @@ class HttpApp:
             if exchange.started:
                 # Too late for another answer: an unfinished one ends the connection, so that nobody takes
                 # what was sent for the whole.
+                return
+            if group is not None and group.show_problem is not None:
+                await _send_page(call, group.show_problem(call, problem), receive, exchange, problem.headers)
                 return
             await exchange.send_whole(
                 problem.status,
@@ -329,16 +341,7 @@ async def _respond(
     exchange: _Exchange,
 ) -> None:
     if isinstance(result, Response):
-        for name, value in call.response_headers.items():
-            result.headers[name] = value
-        if call.method == "HEAD":
-            # The head alone: a stream is not even begun.
-            await exchange.send(
-                {"type": "http.response.start", "status": result.status_code, "headers": result.raw_headers}
-            )
-            await exchange.send({"type": "http.response.body", "body": b""})
-            return
-        await result(call.scope, receive, exchange.send)
+        await _send_page(call, result, receive, exchange)
         return
     status, headers = endpoint.status, call.response_headers
     if isinstance(result, Answer):
@@ -348,6 +351,28 @@ async def _respond(
         await exchange.send_whole(status, None, b"", headers)
     else:
         await exchange.send_whole(status, JSON_MEDIA_TYPE, encode_json(result), headers)
+
+
+async def _send_page(
+    call: Call[Any, Any, Any, Any],
+    response: Response,
+    receive: Receive,
+    exchange: _Exchange,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Send a response made by hand; its own headers win over those of its group."""
+    for name, value in {**call.response_headers, **(headers or {})}.items():
+        response.headers.setdefault(name, value)
+    if response.media_type == HTML_MEDIA_TYPE:
+        compress(response, call.header("accept-encoding"))
+    if call.method == "HEAD":
+        # The head alone: a stream is not even begun.
+        await exchange.send(
+            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        )
+        await exchange.send({"type": "http.response.body", "body": b""})
+        return
+    await response(call.scope, receive, exchange.send)
 
 
 def _method_not_allowed(method: str, allowed: Sequence[str]) -> Problem:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 from uuid import UUID
 
+from starlette.responses import Response
 from starlette.types import Scope
 
 from crypto_orders.kit import ids
 from crypto_orders.kit.body import BODY_BYTES_MAX, BODY_SECONDS_MAX, InvalidInput, JsonReader
 from crypto_orders.kit.problem import KINDS, Problem, bad_request, validation_failed
-from crypto_orders.kit.query import QueryReader
+from crypto_orders.kit.query import FormReader, QueryReader
 
 DepsT = TypeVar("DepsT")
 PrincipalT = TypeVar("PrincipalT")
@@ -133,6 +134,8 @@ class Endpoint(Generic[DepsT, PrincipalT, BodyT, QueryT]):
     body, or None for one that is not read. ``query`` is a struct of the parameters. ``response`` is the
     type of the JSON answered with ``status``; None for no content or, with ``media_types``, for handlers
     that answer with a Starlette response. ``problems`` are slugs beyond those that follow from the rest.
+    ``from_page`` marks what browsers ask for: a body is a form, and the blank fields and parameters that
+    forms send count as left out.
     """
 
     method: str
@@ -155,6 +158,7 @@ class Endpoint(Generic[DepsT, PrincipalT, BodyT, QueryT]):
     body_bytes_max: int = BODY_BYTES_MAX
     body_seconds_max: float = BODY_SECONDS_MAX
     documented: bool = True
+    from_page: bool = False
 
     def __post_init__(self) -> None:
         if not self.scope:
@@ -173,12 +177,18 @@ class RouteGroup(Generic[DepsT, PrincipalT]):
     ``authenticate`` is given the call and the endpoint's scope; it returns the principal or raises a
     Problem. It is not asked for PUBLIC endpoints, and a group without it may have no others. ``scopes``
     are the names it knows.
+
+    A group of pages has a ``prefix``, the path that all of them stand under: whatever fails there, paths that
+    nobody declared included, is answered by ``show_problem``, and every answer has ``response_headers``.
     """
 
     deps: DepsT
     endpoints: Sequence[Endpoint[DepsT, PrincipalT, Any, Any]]
     authenticate: Callable[[Call[DepsT, PrincipalT, Any, Any], str], Awaitable[PrincipalT]] | None = None
     scopes: frozenset[str] = frozenset()
+    prefix: str | None = None
+    response_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    show_problem: Callable[[Call[DepsT, PrincipalT, Any, Any], Problem], Response] | None = None
 
     def __post_init__(self) -> None:
         known = self.scopes | {PUBLIC} if self.authenticate else {PUBLIC}
@@ -243,11 +253,14 @@ def input_problem(style: InputError, error: InvalidInput) -> Problem:
     return bad_request("; ".join(told) + ".")
 
 
-def body_reader(endpoint: Endpoint[Any, Any, Any, Any]) -> JsonReader[Any] | None:
-    """The reader of an endpoint's JSON body, made once; None where the body is raw or not read."""
-    return None if endpoint.body in {None, bytes} else JsonReader(cast("type[Any]", endpoint.body))
+def body_reader(endpoint: Endpoint[Any, Any, Any, Any]) -> JsonReader[Any] | FormReader[Any] | None:
+    """The reader of an endpoint's body, made once; None where the body is raw or not read."""
+    if endpoint.body in {None, bytes}:
+        return None
+    kind = cast("type[Any]", endpoint.body)
+    return FormReader(kind) if endpoint.from_page else JsonReader(kind)
 
 
 def query_reader(endpoint: Endpoint[Any, Any, Any, Any]) -> QueryReader[Any] | None:
     """The reader of an endpoint's query string, made once; None where the query is not read."""
-    return None if endpoint.query is None else QueryReader(endpoint.query)
+    return None if endpoint.query is None else QueryReader(endpoint.query, drop_blanks=endpoint.from_page)

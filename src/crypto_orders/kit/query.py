@@ -9,7 +9,10 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from crypto_orders.kit import clock
-from crypto_orders.kit.body import InvalidInput, invalid_input
+from crypto_orders.kit.body import BODY_BYTES_MAX, InvalidInput, invalid_input
+from crypto_orders.kit.problem import bad_request
+
+FORM_MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 
 # Far above any honest query; a longer one is refused before it is taken apart.
 QUERY_BYTES_MAX: Final = 8 * 1024
@@ -26,11 +29,16 @@ ValueT = TypeVar("ValueT", bound=msgspec.Struct)
 class QueryReader(Generic[ValueT]):
     """Reads query strings into one struct whose fields are texts, integers, booleans, instants or choices.
 
-    Unknown parameters are ignored. A known one with an empty value, or given twice, is InvalidInput.
+    Unknown parameters are ignored. A known one given twice is InvalidInput, and so is one with an empty value
+    unless `drop_blanks` has it count as left out, as the untouched fields of an HTML form mean it.
     """
 
-    def __init__(self, kind: type[ValueT]) -> None:
+    def __init__(
+        self, kind: type[ValueT], *, drop_blanks: bool = False, bytes_max: int = QUERY_BYTES_MAX
+    ) -> None:
         self._kind = kind
+        self._drop_blanks = drop_blanks
+        self._bytes_max = bytes_max
         self._readers = {
             field.encode_name: _reader_of(field.type)
             for field in cast("msgspec.inspect.StructType", msgspec.inspect.type_info(kind)).fields
@@ -40,12 +48,12 @@ class QueryReader(Generic[ValueT]):
         """The value of a query string; InvalidInput names the parameter at fault."""
         if not raw:
             return self._convert({})
-        if len(raw) > QUERY_BYTES_MAX:
-            raise InvalidInput({}, [f"The query is longer than {QUERY_BYTES_MAX} bytes"])
+        if len(raw) > self._bytes_max:
+            raise InvalidInput({}, [f"The query is longer than {self._bytes_max} bytes"])
         given: dict[str, Any] = {}
         for name, encoded in _pairs(raw):
             reader = self._readers.get(name)
-            if reader is None:
+            if reader is None or (self._drop_blanks and encoded.strip(b"+") in {b"", b"%20"}):
                 continue
             if name in given:
                 raise InvalidInput({name: ["Given more than once"]})
@@ -67,6 +75,23 @@ class QueryReader(Generic[ValueT]):
             return msgspec.convert(given, self._kind)
         except msgspec.ValidationError as error:
             raise invalid_input(error) from None
+
+
+class FormReader(Generic[ValueT]):
+    """Reads the bodies of HTML forms into one struct of the same kinds of fields; blanks are absent."""
+
+    def __init__(self, kind: type[ValueT]) -> None:
+        self._fields: QueryReader[ValueT] = QueryReader(kind, drop_blanks=True, bytes_max=BODY_BYTES_MAX)
+
+    def read(self, raw: bytes, content_type: str | None) -> ValueT:
+        """The value in the body; Problem `bad-request` for another kind of body, InvalidInput for fields.
+
+        Browsers end the lines of a text area with CR LF (HTML, "form data set"); here they end with LF.
+        """
+        if raw and (content_type or "").partition(";")[0].strip().lower() != FORM_MEDIA_TYPE:
+            detail = f"The body must be a form: {FORM_MEDIA_TYPE}."
+            raise bad_request(detail)
+        return self._fields.read(raw.replace(b"%0D%0A", b"%0A").replace(b"%0d%0a", b"%0a"))
 
 
 def _pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
