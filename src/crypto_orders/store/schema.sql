@@ -125,6 +125,40 @@ CREATE TABLE public.notifications (
     CONSTRAINT via_is_known CHECK ((via = ANY (ARRAY['ipn'::text, 'poll'::text, 'operator'::text])))
 );
 
+CREATE TABLE public.operator_sessions (
+    token_sha256 bytea NOT NULL,
+    session_id uuid NOT NULL,
+    operator_id uuid NOT NULL,
+    created_at timestamp(3) with time zone NOT NULL,
+    last_seen_at timestamp(3) with time zone NOT NULL,
+    expires_at timestamp(3) with time zone NOT NULL,
+    revoked_at timestamp(3) with time zone,
+    remote_addr text,
+    user_agent text,
+    CONSTRAINT address_is_short CHECK ((char_length(remote_addr) <= 100)),
+    CONSTRAINT digest_is_sha256 CHECK ((octet_length(token_sha256) = 32)),
+    CONSTRAINT sessions_end CHECK ((expires_at > created_at)),
+    CONSTRAINT user_agent_is_short CHECK ((char_length(user_agent) <= 200))
+);
+
+CREATE TABLE public.operators (
+    operator_id uuid NOT NULL,
+    email text NOT NULL COLLATE pg_catalog."C",
+    name text,
+    role text NOT NULL,
+    password_hash text NOT NULL,
+    totp_sealed bytea,
+    totp_last_step bigint,
+    created_at timestamp(3) with time zone NOT NULL,
+    password_changed_at timestamp(3) with time zone NOT NULL,
+    disabled_at timestamp(3) with time zone,
+    CONSTRAINT codes_need_a_secret CHECK (((totp_last_step IS NULL) OR (totp_sealed IS NOT NULL))),
+    CONSTRAINT email_is_normal CHECK ((((char_length(email) >= 3) AND (char_length(email) <= 190)) AND (email = lower(email)) AND (strpos(email, '@'::text) > 1))),
+    CONSTRAINT name_is_short CHECK (((char_length(name) >= 1) AND (char_length(name) <= 100))),
+    CONSTRAINT password_is_hashed CHECK (((password_hash ~~ '$argon2id$%'::text) AND (char_length(password_hash) <= 300))),
+    CONSTRAINT role_is_known CHECK ((role = ANY (ARRAY['viewer'::text, 'support'::text, 'admin'::text])))
+);
+
 CREATE TABLE public.order_deltas (
     delta_id uuid NOT NULL,
     created_on date NOT NULL,
@@ -402,6 +436,18 @@ ALTER TABLE ONLY public.notifications
 ALTER TABLE ONLY public.notifications
     ADD CONSTRAINT notifications_via_digest_key UNIQUE (via, digest);
 
+ALTER TABLE ONLY public.operator_sessions
+    ADD CONSTRAINT operator_sessions_pkey PRIMARY KEY (token_sha256);
+
+ALTER TABLE ONLY public.operator_sessions
+    ADD CONSTRAINT operator_sessions_session_id_key UNIQUE (session_id);
+
+ALTER TABLE ONLY public.operators
+    ADD CONSTRAINT operators_email_key UNIQUE (email);
+
+ALTER TABLE ONLY public.operators
+    ADD CONSTRAINT operators_pkey PRIMARY KEY (operator_id);
+
 ALTER TABLE ONLY public.order_deltas
     ADD CONSTRAINT order_deltas_pkey PRIMARY KEY (delta_id);
 
@@ -492,6 +538,10 @@ CREATE INDEX notifications_of_payment ON public.notifications USING btree (payme
 
 CREATE INDEX notifications_to_try ON public.notifications USING btree (try_at) WHERE (try_at IS NOT NULL);
 
+CREATE INDEX operator_sessions_of_operator ON public.operator_sessions USING btree (operator_id, created_at, session_id);
+
+CREATE INDEX operators_newest ON public.operators USING btree (created_at, operator_id);
+
 CREATE INDEX orders_by_product ON public.orders USING btree (product, created_at, order_id);
 
 CREATE INDEX orders_by_status ON public.orders USING btree (status, created_at, order_id);
@@ -541,6 +591,9 @@ ALTER TABLE ONLY public.idempotency_keys
 
 ALTER TABLE ONLY public.idempotency_replays
     ADD CONSTRAINT idempotency_replays_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(account_id);
+
+ALTER TABLE ONLY public.operator_sessions
+    ADD CONSTRAINT operator_sessions_operator_id_fkey FOREIGN KEY (operator_id) REFERENCES public.operators(operator_id);
 
 ALTER TABLE ONLY public.order_events
     ADD CONSTRAINT order_events_account_id_order_id_fkey FOREIGN KEY (account_id, order_id) REFERENCES public.orders(account_id, order_id);

@@ -1,0 +1,1 @@
+"""The pages where support works: named operators, their sessions, and every screen."""

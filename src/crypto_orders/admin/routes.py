@@ -1,0 +1,40 @@
+"""Every route of the admin's pages, and what is shown when one of them fails."""
+
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from crypto_orders.admin import session
+from crypto_orders.admin.services import AdminServices
+from crypto_orders.admin.session import Operator, SignInNeeded
+from crypto_orders.kit.http import Call, Endpoint, RouteGroup
+from crypto_orders.kit.problem import Problem
+from crypto_orders.pages.site import problem_page
+
+PREFIX: Final = "/admin"
+
+ENDPOINTS: Final[tuple[Endpoint[AdminServices, Operator, Any, Any], ...]] = ()
+
+
+def routes(services: AdminServices) -> RouteGroup[AdminServices, Operator]:
+    """The admin's pages, for operators who are signed in."""
+    return RouteGroup(
+        deps=services,
+        endpoints=ENDPOINTS,
+        authenticate=session.authenticate,
+        scopes=session.SCOPES,
+        prefix=PREFIX,
+        response_headers={
+            **services.site.headers,
+            "cache-control": "no-store, private",
+            "vary": "HX-Request",
+        },
+        show_problem=show_problem,
+    )
+
+
+def show_problem(call: Call[AdminServices, Operator, Any, Any], problem: Problem) -> Response:
+    """A failure as a page; without a session, the way to one."""
+    if isinstance(problem, SignInNeeded):
+        return session.show_sign_in_needed(call)
+    return problem_page(call.deps.templates, call, problem)

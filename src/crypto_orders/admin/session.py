@@ -1,0 +1,316 @@
+"""Who is at the browser: the session behind its cookie, what its role allows, and what its forms must prove.
+
+A module of screens declares its endpoints with `screen` and `action`, draws with `page`, and names what it
+does in the audit trail with `audited`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlsplit
+from uuid import UUID
+
+import msgspec
+from starlette.responses import RedirectResponse, Response
+
+from crypto_orders.admin import csrf
+from crypto_orders.admin.services import AdminServices
+from crypto_orders.domain.operator import OPERATOR_SCOPES, READ, SCOPES_OF_ROLE, WRITE, Role, actor_name
+from crypto_orders.kit import log
+from crypto_orders.kit.http import Call, Endpoint
+from crypto_orders.kit.problem import Problem
+from crypto_orders.pages.site import theme_of
+from crypto_orders.store.audit import Actor, Entry
+from crypto_orders.usecases import access, sign_in
+
+BodyT = TypeVar("BodyT")
+QueryT = TypeVar("QueryT")
+
+SCOPES: Final = OPERATOR_SCOPES
+SIGN_IN_PATH: Final = "/admin/sign-in"
+COOKIE: Final = "crypto_orders_admin"
+NEXT_CHARS_MAX: Final = 2000
+
+# A page that refreshes itself says so; being looked at by nobody must not keep a session open.
+BACKGROUND_HEADER: Final = "x-background"
+
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True):
+    """The person signed in. `theme` is `light`, `dark`, or empty: then the system's own holds."""
+
+    operator_id: UUID
+    session_id: UUID
+    email: str
+    name: str | None
+    role: Role
+    scopes: tuple[str, ...]
+    theme: str
+    csrf_secret: bytes
+
+    @property
+    def shown_name(self) -> str:
+        """What to call them."""
+        return self.name or self.email
+
+    def csrf_token(self) -> str:
+        """The text for a form's field `csrf` or the header `x-csrf-token`; another one for every answer."""
+        return csrf.masked(self.csrf_secret)
+
+    def allows(self, scope: str) -> bool:
+        """Whether the role allows what needs this scope."""
+        return scope in self.scopes
+
+
+AdminCall = Call[AdminServices, Operator, BodyT, QueryT]
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What every form sends along; the bodies of actions extend it."""
+
+    csrf: str = ""
+
+
+FormT = TypeVar("FormT", bound=Form)
+
+
+class SignInNeeded(Problem):
+    """Nobody is signed in: the answer leads to the sign-in page and back."""
+
+    def __init__(self) -> None:
+        super().__init__("unauthorized", "Sign in first.")
+
+
+class RoleLacking(Problem):
+    """The operator's role does not allow this; the scope that is lacking is named."""
+
+    def __init__(self, operator: Operator, scope: str) -> None:
+        roles = [role for role, scopes in SCOPES_OF_ROLE.items() if scope in scopes]
+        super().__init__(
+            "forbidden",
+            f"This needs the role {' or '.join(roles)} ({scope}); yours is {operator.role}. "
+            "Ask an admin, who can change it under Operators.",
+            extras={"scope": scope},
+        )
+        self.title = "Your role does not allow this"
+        self.operator = operator
+
+
+class CsrfRefused(Problem):
+    """The request does not come from one of our own forms; nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "forbidden",
+            "This form was not sent from a page of this session (csrf), so nothing was done. "
+            "Go back, load the page anew and send it again.",
+        )
+        self.title = "The form was not accepted"
+
+
+def audited(call: AdminCall[BodyT, QueryT], action: str, target: str | None, **request: object) -> Entry:
+    """The audit row of an operator's action: who, from where, what; its result comes with what it does."""
+    actor = Actor(
+        name=actor_name(call.principal.email),
+        remote_address=call.remote_address,
+        request_id=call.request_id,
+    )
+    return Entry(actor=actor, action=action, target=target, request=request)
+
+
+def page(
+    call: AdminCall[Any, Any],
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: object,
+) -> Response:
+    """A screen, with what the frame around it shows: `operator`, `csrf` and `theme`."""
+    operator = call.principal
+    return call.deps.templates.page(
+        template,
+        status=status,
+        headers=headers,
+        operator=operator,
+        csrf=operator.csrf_token(),
+        theme=operator.theme,
+        **values,
+    )
+
+
+def see_other(path: str) -> Response:
+    """The answer after an action that was done: go and look (303)."""
+    return RedirectResponse(path, status_code=303)
+
+
+def screen(
+    path: str,
+    handler: Callable[[AdminCall[None, QueryT]], Awaitable[Response]],
+    *,
+    query: type[QueryT] | None = None,
+    scope: str = READ,
+) -> Endpoint[AdminServices, Operator, None, QueryT]:
+    """A page that is only looked at."""
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        scope=scope,
+        query=query,
+        media_types=("text/html",),
+        documented=False,
+        from_page=True,
+    )
+
+
+def action(
+    path: str,
+    handler: Callable[[AdminCall[FormT, None]], Awaitable[Response]],
+    *,
+    body: type[FormT],
+    scope: str = WRITE,
+    body_bytes_max: int | None = None,
+) -> Endpoint[AdminServices, Operator, FormT, None]:
+    """What a form does: POST alone, from our own pages alone, with the session's token."""
+
+    async def checked(call: AdminCall[FormT, None]) -> Response:
+        token = call.header(csrf.HEADER) or call.body.csrf
+        if not csrf.is_token_of(call.principal.csrf_secret, token):
+            await _deny(call, call.principal, "csrf", "no token of this session")
+            raise CsrfRefused
+        return await handler(call)
+
+    sizes: dict[str, Any] = {} if body_bytes_max is None else {"body_bytes_max": body_bytes_max}
+    return Endpoint(
+        method="POST",
+        path=path,
+        handler=checked,
+        scope=scope,
+        body=body,
+        media_types=("text/html",),
+        documented=False,
+        from_page=True,
+        **sizes,
+    )
+
+
+async def authenticate(call: Call[AdminServices, Operator, Any, Any], scope: str) -> Operator:
+    """The operator of a call to an endpoint that needs `scope`.
+
+    Raises Problem: SignInNeeded, CsrfRefused for what other sites made the browser send, RoleLacking.
+    """
+    operator = await find_operator(call)
+    if operator is None:
+        raise SignInNeeded
+    call.log_keys["actor"] = actor_name(operator.email)
+    log.bind(actor=actor_name(operator.email))
+    if call.method not in csrf.SAFE_METHODS and not csrf.is_from_our_pages(call):
+        await _deny(call, operator, "csrf", "from another site")
+        raise CsrfRefused
+    if not operator.allows(scope):
+        await _deny(call, operator, "role", f"lacks {scope}")
+        raise RoleLacking(operator, scope)
+    return operator
+
+
+async def find_operator(call: Call[AdminServices, Any, Any, Any]) -> Operator | None:
+    """The operator whose session the browser's cookie names, as long as it lasts."""
+    token = session_token(call)
+    if token is None:
+        return None
+    session = await sign_in.find_session(call.deps.pool, token)
+    if session is None:
+        return None
+    if session.seen_long_ago and call.header(BACKGROUND_HEADER) is None:
+        await sign_in.see_session(call.deps.pool, token)
+    return Operator(
+        operator_id=session.operator_id,
+        session_id=session.session_id,
+        email=session.email,
+        name=session.name,
+        role=session.role,
+        scopes=SCOPES_OF_ROLE[session.role],
+        theme=theme_of(call),
+        csrf_secret=csrf.secret_of(token),
+    )
+
+
+async def _deny(
+    call: Call[AdminServices, Any, Any, Any], operator: Operator, reason: access.DenialReason, why: str
+) -> None:
+    # The principal is not set yet where a call is denied before its handler.
+    actor = Actor(
+        name=actor_name(operator.email), remote_address=call.remote_address, request_id=call.request_id
+    )
+    entry = Entry(actor=actor, action="admin.request", target=f"{call.method} {call.route}", request={})
+    await access.keep_denial(call.deps.pool, entry, reason, why)
+
+
+def cookie_name(services: AdminServices) -> str:
+    """The session cookie's name; with `__Host-` browsers take it from this host over TLS alone."""
+    return f"__Host-{COOKIE}" if services.is_https else COOKIE
+
+
+def session_token(call: Call[AdminServices, Any, Any, Any]) -> str | None:
+    """The token in the browser's cookie, whatever it is worth."""
+    return cookie(call, cookie_name(call.deps))
+
+
+def cookie(call: Call[Any, Any, Any, Any], wanted: str) -> str | None:
+    """A cookie by its exact name; None when it is absent or empty."""
+    for part in (call.header("cookie") or "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == wanted and value:
+            return value
+    return None
+
+
+def give_cookie(services: AdminServices, response: Response, token: str) -> None:
+    """Have the browser keep a session until it is closed; the server ends it sooner (RFC 6265bis)."""
+    response.set_cookie(
+        cookie_name(services), token, secure=services.is_https, httponly=True, samesite="lax", path="/"
+    )
+
+
+def take_cookie(services: AdminServices, response: Response) -> None:
+    """Have the browser forget its session."""
+    response.delete_cookie(
+        cookie_name(services), secure=services.is_https, httponly=True, samesite="lax", path="/"
+    )
+
+
+def local_path(text: str | None) -> str:
+    """Where to go after signing in: a page of the admin, never another site or another part of this one."""
+    home = "/admin"
+    if not text or len(text) > NEXT_CHARS_MAX or not text.isprintable() or "\\" in text or not text.isascii():
+        return home
+    parts = urlsplit(text)
+    is_local = not parts.scheme and not parts.netloc and (parts.path + "/").startswith("/admin/")
+    if not is_local or ".." in parts.path.split("/") or parts.path == SIGN_IN_PATH:
+        return home
+    return text
+
+
+def show_sign_in_needed(call: Call[AdminServices, Any, Any, Any]) -> Response:
+    """Lead whoever is not signed in to the sign-in page, and back to the page they asked for."""
+    if call.header("hx-request") is not None:
+        # A fragment's place is no place for a whole page: the browser goes there as one.
+        current = urlsplit(call.header("hx-current-url") or "")
+        address = sign_in_address(
+            local_path(f"{current.path}?{current.query}" if current.query else current.path)
+        )
+        return Response(
+            f'<p class="notice warn">Your session has ended. <a href="{address}">Sign in again</a></p>',
+            status_code=401,
+            media_type="text/html",
+            headers={"hx-redirect": address},
+        )
+    if call.method not in csrf.SAFE_METHODS:
+        return see_other(SIGN_IN_PATH)
+    query: str = call.scope["query_string"].decode("ascii", "ignore")
+    path: str = call.scope["raw_path"].decode("ascii", "ignore")
+    return see_other(sign_in_address(local_path(f"{path}?{query}" if query else path)))
+
+
+def sign_in_address(path: str) -> str:
+    """The sign-in page that leads to a path afterwards."""
+    return SIGN_IN_PATH if path == "/admin" else f"{SIGN_IN_PATH}?next={quote(path, safe='/')}"
