@@ -1,0 +1,128 @@
+// The admin without a mouse, and its drawer. Every screen works without this file; with it, sooner.
+"use strict";
+
+const drawer = document.getElementById("drawer");
+const help = document.getElementById("keys");
+let opener = null;
+
+// The drawer: a link of a row fetches its content (htmx), and the content's arrival opens it.
+
+function openDrawer() {
+  if (!drawer.open || !drawer.matches(":modal")) {
+    drawer.removeAttribute("open");
+    drawer.showModal();
+  }
+  markRow();
+}
+
+function orderShown() {
+  return new URLSearchParams(location.search).get("order");
+}
+
+function markRow() {
+  const shown = drawer.open ? orderShown() : null;
+  for (const row of document.querySelectorAll("tr[data-order]")) {
+    if (row.dataset.order === shown) row.setAttribute("aria-selected", "true");
+    else row.removeAttribute("aria-selected");
+  }
+}
+
+function rowLinks() {
+  return [...document.querySelectorAll("#content a[data-row]")];
+}
+
+drawer.addEventListener("close", () => {
+  const address = new URL(location.href);
+  const closed = address.searchParams.get("order");
+  if (closed) {
+    address.searchParams.delete("order");
+    history.replaceState(history.state, "", address);
+  }
+  drawer.replaceChildren();
+  markRow();
+  const link = opener?.isConnected ? opener : rowLinks().find((row) => row.closest("tr")?.dataset.order === closed);
+  link?.focus();
+  opener = null;
+});
+
+drawer.addEventListener("click", (event) => {
+  if (event.target === drawer) drawer.close();
+});
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-row]");
+  if (link) opener = link;
+  if (event.target.closest("[data-close-drawer]")) {
+    event.preventDefault();
+    drawer.close();
+  }
+});
+
+document.addEventListener("htmx:after:swap", () => {
+  if (drawer.firstElementChild && !drawer.matches(":modal")) openDrawer();
+  else markRow();
+});
+
+window.addEventListener("popstate", () => location.reload());
+
+if (drawer.firstElementChild) openDrawer();
+
+// Keys.
+
+function isTyping(target) {
+  return target.closest("input, textarea, select, [contenteditable]") !== null;
+}
+
+function move(by) {
+  const links = rowLinks();
+  if (!links.length) return;
+  const shown = orderShown();
+  const at = drawer.open
+    ? links.findIndex((link) => link.closest("tr")?.dataset.order === shown)
+    : links.indexOf(document.activeElement);
+  const next = links[Math.min(Math.max(at + by, 0), links.length - 1)];
+  if (drawer.open) next.click();
+  else next.focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (help.open && event.key !== "Escape") return;
+  if (event.key === "/" && !drawer.open) {
+    const field = document.querySelector('[data-key="/"]');
+    if (field) {
+      event.preventDefault();
+      field.focus();
+    }
+  } else if (event.key === "j") move(1);
+  else if (event.key === "k") move(-1);
+  else if (event.key === "?") help.showModal();
+});
+
+// The counts beside the navigation.
+
+async function refreshCounts() {
+  const reply = await fetch("/admin/counts", { headers: { "x-background": "1" } });
+  if (!reply.ok) return;
+  const counts = await reply.json();
+  for (const place of document.querySelectorAll("[data-count]")) {
+    const count = counts[place.dataset.count] ?? 0;
+    place.textContent = count ? String(count) : "";
+    if (count) place.setAttribute("aria-label", `${count} open`);
+  }
+}
+
+const COUNTS_EVERY_MS = 30000;
+refreshCounts();
+setInterval(refreshCounts, COUNTS_EVERY_MS);
+
+document.querySelector("form.theme")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.currentTarget;
+  await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+  const chosen = form.elements.theme.value;
+  document.documentElement.dataset.theme = chosen;
+  form.elements.theme.value = chosen === "dark" ? "light" : "dark";
+  const label = `Switch to the ${form.elements.theme.value} theme`;
+  form.querySelector("button").setAttribute("aria-label", label);
+});
