@@ -83,7 +83,7 @@ on_a_phone = pytest.mark.parametrize("page", [PHONE], indirect=True, ids=str)
 
 def chromium_path() -> str | None:
     """Where the system's Chromium is; CHROMIUM in the environment names another one."""
-    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    return os.environ.get("CHROMIUM") or shutil.which("chromium")
 
 
 async def launch(playwright: Playwright, path: str) -> Browser:
