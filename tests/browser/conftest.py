@@ -2,19 +2,25 @@
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from argon2 import PasswordHasher
 from playwright.async_api import Browser, Page, async_playwright
 
+from crypto_orders.domain.operator import ROLES
 from crypto_orders.store.connection import open_pool
+from crypto_orders.usecases import operator_accounts
+from crypto_orders.usecases.operator_accounts import Wanted
+from crypto_orders.usecases.passwords import Passwords
 from tests.conftest import ClusterAddress
 from tests.support.browser import DESKTOP, Guard, Look, chromium_path, launch, open_window
+from tests.support.busy_days import BusyDays, put_busy_days
 from tests.support.cluster import create_database, drop_database
-from tests.support.service import Service, running
+from tests.support.service import IN_A_TEST, Service, running
 
 HERE = Path(__file__).parent
 
@@ -22,6 +28,10 @@ BROWSERS_MAX = 2
 """So many workers of a run start a browser: each is a handful of processes."""
 
 OpenPage = Callable[..., Awaitable[Page]]
+SignIn = Callable[[Page, str], Awaitable[None]]
+
+PASSWORD = "horse battery staple"
+"""Of every operator of these tests."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -97,3 +107,39 @@ async def open_page(browser: Browser, guard: Guard) -> AsyncGenerator[OpenPage]:
 async def page(request: pytest.FixtureRequest, open_page: OpenPage, service: Service) -> Page:
     """A guarded page of the service: a desktop's in the light, or what the test's parameters say."""
     return await open_page(service.base_url, getattr(request, "param", DESKTOP))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def busy_days(service: Service) -> BusyDays:
+    """Orders in every state, put into the module's service once."""
+    async with service.pool.acquire() as conn:
+        return await put_busy_days(conn)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def operators(service: Service) -> Mapping[str, str]:
+    """An operator of each role: their addresses by role."""
+    # What hashing costs is tested elsewhere.
+    passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    try:
+        emails = {role: f"{role}@example.com" for role in ROLES}
+        for role, email in emails.items():
+            wanted = Wanted(email=email, role=role, name=role.title(), password=PASSWORD)
+            await operator_accounts.create(service.pool, passwords, wanted, IN_A_TEST)
+        return emails
+    finally:
+        passwords.close()
+
+
+@pytest.fixture
+def sign_in(operators: Mapping[str, str]) -> SignIn:
+    """What signs a page in as people do, with a page and a role; the page ends on the overview."""
+
+    async def sign_one_in(page: Page, role: str) -> None:
+        await page.goto("/admin/sign-in")
+        await page.locator("input[name=email]").fill(operators[role])
+        await page.locator("input[name=password]").fill(PASSWORD)
+        await page.locator("input[name=password]").press("Enter")
+        await page.wait_for_url(lambda url: "/admin/sign-in" not in url)
+
+    return sign_one_in

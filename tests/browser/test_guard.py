@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from playwright.async_api import Page
 
 from tests.browser.conftest import OpenPage
 from tests.support.browser import LOOKS, PHONE, Guard, Look, axe, no_sideways_scroll
+from tests.support.busy_days import BusyDays
 from tests.support.service import Service
 
 STRICT = (
@@ -153,9 +155,15 @@ async def test_what_is_wider_than_a_phone_is_named(origin: str, open_page: OpenP
     await no_sideways_scroll(page)
 
 
-async def test_the_service_is_there_for_its_pages(service: Service, open_page: OpenPage) -> None:
-    page = await open_page(service.base_url)
+async def test_the_service_is_there_for_its_pages_with_orders_in_every_state(
+    service: Service, page: Page, busy_days: BusyDays
+) -> None:
     shown = await page.goto("/readyz")
     assert shown is not None
     assert shown.status == 200
-    assert (await service.client().get("/readyz")).status == 200
+    support = await service.admin()
+    for status, order in busy_days.newest.items():
+        reply = await support.get(f"/v1/admin/crypto-orders/{order.order_id}")
+        assert reply.json["status"] == status
+    flags = await support.get("/v1/admin/flags?state=open")
+    assert [flag["order_id"] for flag in flags.json["data"]] == [busy_days.late.order_id]
