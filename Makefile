@@ -3,6 +3,7 @@
 # make check  formatting, lint, types, import contracts, then the suite
 # make bench  what it costs here, as ratios within one run; takes about ten minutes
 # make setup  only what the others need first: .venv with the hashed requirements
+# make screenshots  take the README's pictures anew, of a demo in a real browser
 # make schema write down what all migrations together make
 # make lock   resolve the requirements again (needs uv)
 
@@ -15,12 +16,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 
-.PHONY: run test check bench format lint types imports setup setup-test lock schema clean
+.PHONY: run test check bench format lint types imports setup setup-test browser screenshots lock schema clean
 
 run: setup
 	@exec $(BIN)/crypto-orders demo $(ARGS)
 
-test: setup-test
+test: setup-test browser
 	$(BIN)/pytest $(PYTEST_ARGS) $(ARGS)
 
 check: lint types imports test
@@ -49,6 +50,13 @@ setup-test: $(VENV)/installed-test
 $(VENV)/installed-%: requirements/%.lock pyproject.toml tools/install
 	@PYTHON="$(PYTHON)" UV="$(UV)" tools/install $(VENV) $<
 	@touch $@
+
+# Asked for at each run, as a machine may lose its browser; it costs nothing where there is one.
+browser:
+	@tools/install-chromium
+
+screenshots: setup-test browser
+	$(BIN)/python tools/screenshots.py $(ARGS)
 
 schema: setup-test
 	$(BIN)/python -m tests.support.schema
