@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from importlib.resources import files
 from uuid import UUID
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from crypto_orders.domain.webhook_signature import Attempt, attempt_headers, make_secret
 from crypto_orders.kit import clock
 
-PAGE = Path(__file__).parents[2] / "docs" / "pages" / "webhooks.md"
+PAGE = files("crypto_orders.docs").joinpath("pages", "webhooks.md")
 BODY = b'{"type":"test.ping"}'
 SECRETS = (make_secret(b"n" * 24), make_secret(b"o" * 24))
 PYTHON = "\nimport json, sys\ns, h, b = json.load(sys.stdin)\nprint(json.dumps(verify(s, h, b.encode())))"
