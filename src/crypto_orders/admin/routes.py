@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from crypto_orders.admin import session
+from crypto_orders.admin import account, operators, session, sign_in
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import Operator, SignInNeeded
 from crypto_orders.kit.http import Call, Endpoint, RouteGroup
@@ -13,7 +13,11 @@ from crypto_orders.pages.site import problem_page
 
 PREFIX: Final = "/admin"
 
-ENDPOINTS: Final[tuple[Endpoint[AdminServices, Operator, Any, Any], ...]] = ()
+ENDPOINTS: Final[tuple[Endpoint[AdminServices, Operator, Any, Any], ...]] = (
+    *sign_in.ENDPOINTS,
+    *account.ENDPOINTS,
+    *operators.ENDPOINTS,
+)
 
 
 def routes(services: AdminServices) -> RouteGroup[AdminServices, Operator]:

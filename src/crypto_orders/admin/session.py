@@ -292,7 +292,7 @@ def local_path(text: str | None) -> str:
 
 def show_sign_in_needed(call: Call[AdminServices, Any, Any, Any]) -> Response:
     """Lead whoever is not signed in to the sign-in page, and back to the page they asked for."""
-    if call.header("hx-request") is not None:
+    if call.header("hx-request") is not None or call.header(BACKGROUND_HEADER) is not None:
         # A fragment's place is no place for a whole page: the browser goes there as one.
         current = urlsplit(call.header("hx-current-url") or "")
         address = sign_in_address(

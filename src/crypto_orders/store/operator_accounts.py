@@ -55,7 +55,6 @@ RETURNING {_COLUMNS}
 """
 
 SET_ROLE = "UPDATE operators SET role = $2 WHERE operator_id = $1"
-SET_NAME = "UPDATE operators SET name = $2 WHERE operator_id = $1"
 CHANGE_HASH = """
 UPDATE operators
    SET password_hash = $2, password_changed_at = date_trunc('milliseconds', clock_timestamp())
@@ -130,11 +129,6 @@ async def insert(
 async def set_role(tx: Tx, operator_id: UUID, role: Role) -> None:
     """Give an operator another role."""
     await tx.execute(SET_ROLE, operator_id, role)
-
-
-async def set_name(tx: Tx, operator_id: UUID, name: str | None) -> None:
-    """Change what an operator is called beside the address."""
-    await tx.execute(SET_NAME, operator_id, name)
 
 
 async def set_password(tx: Tx, operator_id: UUID, password_hash: str) -> None:

@@ -23,6 +23,8 @@ TRIES_OF_AN_EMAIL: Final = Policy(5, 5 / 60)
 TRIES_OF_AN_ADDRESS: Final = Policy(20, 20 / 60)
 """Guessing everybody's from one place."""
 
+UNLIMITED: Final = Policy(0, 1)
+
 _log = log.get()
 
 _SIGN_INS = Counter(

@@ -121,16 +121,6 @@ async def set_role(pool: Pool, email: str, role: str, entry: Entry) -> OperatorA
     return await _change(pool, email, entry, change, wanted)
 
 
-async def set_name(pool: Pool, email: str, name: str | None, entry: Entry) -> OperatorAccount:
-    """Change what an operator is called. Raises BadRequest when it is too long, NotFound."""
-    checked = _checked_name(name)
-
-    async def change(tx: Tx, operator: OperatorAccount) -> None:
-        await operator_accounts.set_name(tx, operator.operator_id, checked)
-
-    return await _change(pool, email, entry, change, "named")
-
-
 async def set_password(
     pool: Pool, passwords: Passwords, email: str, password: str | None, entry: Entry
 ) -> WithPassword:

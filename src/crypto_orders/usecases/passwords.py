@@ -6,9 +6,9 @@ from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
-from argon2 import PasswordHasher, Type
+from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
@@ -42,11 +42,6 @@ def hasher_of_rfc_9106() -> PasswordHasher:
     return PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 
 
-def quick_hasher() -> PasswordHasher:
-    """A hasher for tests and throw-away data, where what a hash costs is not the point."""
-    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-
-
 class Passwords:
     """Hashes passwords on threads of its own, so that requests go on meanwhile.
 
@@ -71,8 +66,10 @@ class Passwords:
         """Whether a hash was made at another cost than today's."""
         return self._hasher.check_needs_rehash(password_hash)
 
-    def close(self) -> None:
-        """Let the threads end."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -88,7 +85,6 @@ def _decoy(hasher: Hasher) -> str:
     """A hash of no password, at the hasher's own cost: its digest is random, so making it costs nothing."""
     cost = hasher if isinstance(hasher, PasswordHasher) else hasher_of_rfc_9106()
     parts = f"m={cost.memory_cost},t={cost.time_cost},p={cost.parallelism}"
-    assert cost.type is Type.ID  # noqa: S101 - both hashers above say so
     return f"$argon2id$v=19${parts}${_base64(os.urandom(SALT_BYTES))}${_base64(os.urandom(DIGEST_BYTES))}"
 
 
