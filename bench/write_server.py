@@ -16,6 +16,7 @@ from crypto_orders.kit.application import HttpApp
 from crypto_orders.provider import CreatePayment, Minted
 from crypto_orders.store.connection import open_pool
 from crypto_orders.usecases.deployment import CheckoutTerms, Deployment
+from crypto_orders.usecases.passwords import Passwords
 
 IPN_SECRET = "ipn secret of the benchmark"  # noqa: S105 - it opens nothing
 ADDRESS = "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq"
@@ -61,7 +62,7 @@ async def main(dsn: str, port: int, limits: int, connections: int) -> None:
     terms = CheckoutTerms(open_max=limits, per_day_max=limits, callback_url=f"http://127.0.0.1:{port}/")
     deployment = Deployment(pool=pool, provider=provider, rules=Rules(), terms=terms)
     async with app.webhooks_of(found, pool) as sending:
-        groups = app.route_groups(found, deployment, pool, sending)
+        groups = app.route_groups(found, deployment, pool, sending, Passwords())
         web = HttpApp(groups, type_base="http://127.0.0.1/errors")
         bound = server.bind("127.0.0.1", port)
         print("ready", flush=True)

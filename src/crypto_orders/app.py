@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+from crypto_orders.admin import routes as admin_pages
+from crypto_orders.admin.services import AdminServices
 from crypto_orders.api import account, checkout, operations, orders, problems, receipts, webhooks
 from crypto_orders.api.account import AccountDeps
 from crypto_orders.api.admin import accounts as admin_accounts
@@ -18,6 +20,8 @@ from crypto_orders.api.admin import webhooks as admin_webhooks
 from crypto_orders.api.auth import SCOPES, Authenticator, AuthSettings
 from crypto_orders.api.operations import OperationsServices
 from crypto_orders.api.services import Services
+from crypto_orders.checkout import payment_page
+from crypto_orders.checkout.payment_page import PayServices
 from crypto_orders.domain import pay_link
 from crypto_orders.domain.order import Rules
 from crypto_orders.domain.rate_limit import Policy
@@ -32,14 +36,16 @@ from crypto_orders.kit.http import Call, Endpoint, HeaderParameter, RouteGroup
 from crypto_orders.kit.sealing import Sealer
 from crypto_orders.pages import assets
 from crypto_orders.pages.assets import Assets
-from crypto_orders.pages.site import Site
+from crypto_orders.pages.site import Site, Templates
 from crypto_orders.provider import ProviderClient
 from crypto_orders.sender.webhook_sender import WebhookSender
 from crypto_orders.settings import Settings
 from crypto_orders.store import keys
 from crypto_orders.store.connection import Pool, open_pool
 from crypto_orders.usecases import observed
+from crypto_orders.usecases.access import UNLIMITED, OperatorAccess
 from crypto_orders.usecases.deployment import CheckoutTerms, Deployment, Webhooks
+from crypto_orders.usecases.passwords import Hasher, Passwords
 from crypto_orders.usecases.rate_limits import RateLimiter
 from crypto_orders.workers.deliver_webhooks import Courier
 from crypto_orders.workers.jobs import order_jobs, webhook_job
@@ -54,7 +60,7 @@ once hold four of them."""
 SEARCH_TIMEOUT_MS = 3_000
 
 
-PAGE_PACKAGES: Final = ("pages",)
+PAGE_PACKAGES: Final = ("pages", "admin", "checkout")
 """The packages whose static files browsers load."""
 
 API_ENDPOINTS: Final[tuple[Endpoint[Any, Any, Any, Any], ...]] = (
@@ -80,11 +86,15 @@ class Web:
 
 
 @asynccontextmanager
-async def web(settings: Settings, database_url: str) -> AsyncGenerator[Web]:
-    """The web application with its connections open, for as long as the context lasts."""
+async def web(settings: Settings, database_url: str, *, hasher: Hasher | None = None) -> AsyncGenerator[Web]:
+    """The web application with its connections open, for as long as the context lasts.
+
+    `hasher` makes the hashes of operators' passwords; without one they cost what RFC 9106 recommends.
+    """
     async with (
         _deployment(settings, database_url, "crypto-orders-web") as deployment,
         webhooks_of(settings, deployment.pool) as sending,
+        Passwords(hasher) as passwords,
     ):
         search_pool = await open_pool(
             database_url,
@@ -96,7 +106,7 @@ async def web(settings: Settings, database_url: str) -> AsyncGenerator[Web]:
             },
         )
         try:
-            groups = route_groups(settings, deployment, search_pool, sending)
+            groups = route_groups(settings, deployment, search_pool, sending, passwords)
             type_base = settings.error_type_base or f"{settings.public_url}/docs/errors"
             app = HttpApp(
                 groups,
@@ -126,7 +136,11 @@ async def work(settings: Settings, database_url: str, stop: asyncio.Event) -> No
 
 
 def route_groups(
-    settings: Settings, deployment: Deployment, search_pool: Pool, sending: Webhooks
+    settings: Settings,
+    deployment: Deployment,
+    search_pool: Pool,
+    sending: Webhooks,
+    passwords: Passwords,
 ) -> list[RouteGroup[Any, Any]]:
     """Every route of the service, with what it works with."""
     limiter = RateLimiter(deployment.pool)
@@ -165,7 +179,40 @@ def route_groups(
         sandbox=settings.sandbox,
     )
     site = site_of(settings)
-    return [*groups, operations.routes(operations_services), assets.routes(site.assets)]
+    payment_pages = payment_page.routes(
+        PayServices(
+            deployment=deployment,
+            templates=Templates(site, "checkout"),
+            limiter=limiter,
+            policy=auth.failure_policy,
+            keys=sending.sealer.derive_all(pay_link.PURPOSE),
+        )
+    )
+    access = OperatorAccess(pool=deployment.pool, passwords=passwords, limiter=limiter, sealer=sending.sealer)
+    if not auth.failure_policy.limits:
+        # Who lifts the limit on failures lifts the one on sign-ins, too.
+        access = replace(access, tries_of_an_email=UNLIMITED, tries_of_an_address=UNLIMITED)
+    return [
+        *groups,
+        operations.routes(operations_services),
+        assets.routes(site.assets),
+        payment_pages,
+        admin_pages.routes(_admin_services(services, access, site)),
+    ]
+
+
+def _admin_services(services: Services, access: OperatorAccess, site: Site) -> AdminServices:
+    return AdminServices(
+        deployment=services.deployment,
+        search_pool=services.search_pool,
+        webhooks=services.webhooks,
+        access=access,
+        site=site,
+        templates=Templates(site, "admin"),
+        key_prefix=services.key_prefix,
+        key_mode=services.key_mode,
+        pay_link_key=services.pay_link_key,
+    )
 
 
 def site_of(settings: Settings) -> Site:
