@@ -120,15 +120,13 @@ async def busy_days(service: Service) -> BusyDays:
 async def operators(service: Service) -> Mapping[str, str]:
     """An operator of each role: their addresses by role."""
     # What hashing costs is tested elsewhere.
-    passwords = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    try:
-        emails = {role: f"{role}@example.com" for role in ROLES}
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    emails = {role: f"{role}@example.com" for role in ROLES}
+    async with Passwords(cheap) as passwords:
         for role, email in emails.items():
             wanted = Wanted(email=email, role=role, name=role.title(), password=PASSWORD)
             await operator_accounts.create(service.pool, passwords, wanted, IN_A_TEST)
-        return emails
-    finally:
-        passwords.close()
+    return emails
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from aiohttp import web
 from playwright.async_api import Page
 
 from tests.browser.conftest import OpenPage
-from tests.support.browser import LOOKS, PHONE, Guard, Look, axe, no_sideways_scroll
+from tests.support.browser import LOOKS, PHONE, Guard, Look, axe, first_load_bytes, no_sideways_scroll
 from tests.support.busy_days import BusyDays
 from tests.support.service import Service
 
@@ -37,6 +37,7 @@ PAGES = {
     "/missing-script": "<script src='/nowhere.js'></script>",
     "/another-origin": "<img alt='' src='http://localhost:9/pixel.png'>",
     "/unnamed-image": "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>",
+    "/heavy": "<script src='/heavy.js'></script>",
     "/pale": "<link rel='stylesheet' href='/pale.css'><p class='pale'>Hard to read.</p>",
     "/wide": "<link rel='stylesheet' href='/pale.css'><p class='wide'>Wide</p>",
     "/wide-inside": "<link rel='stylesheet' href='/pale.css'><div class='box'><p class='wide'>Wide</p></div>",
@@ -47,6 +48,7 @@ FILES = {
     "/evaluates.js": "eval('1 + 1')",
     "/logs.js": "console.error('it went wrong')",
     "/asks.js": "fetch('/conflict')",
+    "/heavy.js": "//" + 50_000 * "x",
     "/pale.css": ".pale { color: #bbb; background: #fff } .wide { width: 900px } .box { overflow-x: auto }",
 }
 
@@ -144,6 +146,13 @@ async def test_axe_finds(origin: str, open_page: OpenPage, path: str, rule: str)
     await page.goto(path)
     with pytest.raises(AssertionError, match=rule):
         await axe(page)
+
+
+async def test_a_page_is_weighed_with_all_that_it_loads(origin: str, open_page: OpenPage) -> None:
+    alone = await first_load_bytes(await open_page(origin), "/fine")
+    with_script = await first_load_bytes(await open_page(origin), "/heavy")
+    assert 500 < alone < 2_000
+    assert 50_000 < with_script - alone < 52_000
 
 
 async def test_what_is_wider_than_a_phone_is_named(origin: str, open_page: OpenPage) -> None:

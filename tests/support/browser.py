@@ -171,6 +171,25 @@ async def no_sideways_scroll(page: Page) -> None:
         pytest.fail(f"{page.url} is {found['pageWidth']} px wide in {size['width']} px:\n{wide}")
 
 
+async def first_load_bytes(page: Page, path: str) -> int:
+    """Open a path and answer what came over the wire for it, compressed and with headers.
+
+    Give it a page that has opened nothing yet: what a browser has kept weighs nothing.
+    """
+    total = 0
+
+    def add(finished: Any) -> None:
+        nonlocal total
+        total += int(finished["encodedDataLength"])
+
+    session: Any = await page.context.new_cdp_session(page)
+    session.on("Network.loadingFinished", add)
+    await session.send("Network.enable")
+    await page.goto(path, wait_until="networkidle")
+    await session.detach()
+    return total
+
+
 async def settled(page: Page) -> None:
     """Wait until fonts are there and no animation runs, so that what is measured stays."""
     await page.evaluate(
