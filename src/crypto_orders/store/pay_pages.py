@@ -18,10 +18,10 @@ SELECT {ORDER_COLUMNS}, date_trunc('milliseconds', clock_timestamp()) AS now,
        (SELECT array_agg(DISTINCT r.pay_currency)
           FROM provider_attempts r
          WHERE r.account_id = o.account_id AND r.order_id = o.order_id AND r.state = 'refused') AS refused_coins,
-       (SELECT json_agg(p)
+       (SELECT json_agg(p ORDER BY p.created_at, p.payment_id)
           FROM (SELECT {", ".join(Payment.__struct_fields__)}, asked_at, snapshot_at
                   FROM payments
-                 WHERE account_id = o.account_id AND payment_id = o.payment_id) AS p) AS payments
+                 WHERE account_id = o.account_id AND order_id = o.order_id) AS p) AS payments
   FROM order_routes t
   JOIN orders o ON o.account_id = t.account_id AND o.order_id = t.order_id
   JOIN order_events e ON e.account_id = o.account_id AND e.order_id = o.order_id AND e.seq = o.version
@@ -41,12 +41,13 @@ class _Watched(Payment, frozen=True, kw_only=True):
 class PayPage(Struct, frozen=True, kw_only=True):
     """An order as its payer's page knows it.
 
-    `standing` holds the order, its last create call, its current payment and the moment of reading;
-    `last_source` and `last_event_at` tell of its last event. `asked_at` is when the provider was last asked
-    about the payment, `answered_at` when it last answered.
+    `standing` holds the order, its last create call, its current payment and the moment of reading, `payments`
+    are all of them; `last_source` and `last_event_at` tell of its last event. `asked_at` is when the provider
+    was last asked about the current payment, `answered_at` when it last answered.
     """
 
     standing: Standing
+    payments: tuple[Payment, ...]
     last_source: Source
     last_event_at: datetime
     refused_coins: frozenset[str]
@@ -72,9 +73,10 @@ async def read(conn: Conn, order_id: str) -> PayPage | None:
     if row["attempt_no"] is not None:
         attempt = Attempt(row["attempt_no"], row["state"], row["reason"], row["attempt_coin"], row["age"])
     payments = _watched(row["payments"] or "[]")
-    payment = payments[0] if payments else None
+    payment = next((p for p in payments if p.payment_id == row["payment_id"]), None)
     return PayPage(
         standing=Standing(order_of(row), attempt, payment, row["now"]),
+        payments=payments,
         last_source=Source(row["last_source"]),
         last_event_at=row["last_event_at"],
         refused_coins=frozenset(row["refused_coins"] or ()),

@@ -1,0 +1,254 @@
+"""What a page shows of an order, decided before it is drawn: templates only place it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Context, Decimal
+from typing import Final
+from urllib.parse import urlencode
+
+from markupsafe import Markup, escape
+
+from crypto_orders.checkout.coins import Coin, coin_of
+from crypto_orders.checkout.languages import Language
+from crypto_orders.checkout.payment_uri import payment_uri, qr_svg
+from crypto_orders.checkout.stage import (
+    ENDED,
+    TONES,
+    UNPAID_ENDS,
+    Stage,
+    arrived_payment,
+    is_silent,
+    stage_of,
+)
+from crypto_orders.domain.payment import Payment
+from crypto_orders.pages import formats
+from crypto_orders.store.pay_pages import PayPage
+
+REFUSALS: Final = {
+    "AMOUNT_MINIMAL_ERROR": "choose.refused_minimum",
+    "CURRENCY_UNAVAILABLE": "choose.refused_off",
+}
+"""What the provider's codes of refusal mean to a payer; any other is told without a reason."""
+
+
+EXACT: Final = Context(prec=200)
+"""Amounts have at most 40 digits and a difference of two no more; Python's usual 28 would round them."""
+
+
+def ltr(text: str) -> Markup:
+    """A text that reads from left to right in every language: amounts, addresses, ids."""
+    return Markup('<bdi dir="ltr">{}</bdi>').format(text)
+
+
+def moment(at: datetime) -> Markup:
+    """A moment to the minute with its zone, the same in every language."""
+    shown = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Markup('<time datetime="{}"><bdi dir="ltr">{}</bdi></time>').format(at.isoformat(), shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The addresses of one order's pages, in the language that was chosen on them, if one was."""
+
+    token: str
+    chosen: str | None
+
+    def to(self, place: str = "", **query: str | None) -> str:
+        """The address of a place under the order's page."""
+        named = {name: value for name, value in (("lang", self.chosen), *query.items()) if value}
+        return f"/pay/{self.token}{place}" + (f"?{urlencode(named)}" if named else "")
+
+    def in_language(self, code: str, place: str = "") -> str:
+        """The same place in another language."""
+        return f"/pay/{self.token}{place}?{urlencode({'lang': code})}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payable:
+    """What to send where; made only while it may be sent."""
+
+    coin: Coin
+    amount: str
+    amount_shown: Markup
+    address: str
+    memo: str | None
+    uri: str | None
+    qr: Markup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """An order's page: its stage in words, and what belongs to it."""
+
+    t: Language
+    links: Links
+    page: PayPage
+    stage: Stage
+    tone: str
+    payable: Payable | None
+    title: Markup
+    notices: tuple[Markup, ...]
+    arrived: tuple[tuple[Markup, Markup], ...]
+    money_came: bool
+    state: str
+
+    @property
+    def order_id(self) -> Markup:
+        """The order's id, to be quoted."""
+        return ltr(self.page.standing.order.order_id)
+
+    @property
+    def support(self) -> Markup:
+        """Whom to turn to, and with what."""
+        return self.t("support.quote", order=Markup("<strong>{}</strong>").format(self.order_id))
+
+    @property
+    def price(self) -> Markup:
+        """The price in the shop's currency."""
+        order = self.page.standing.order
+        return ltr(formats.fiat(order.price_cents, order.price_currency))
+
+    @property
+    def product(self) -> str:
+        """What is bought."""
+        return self.page.standing.order.product
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the page keeps looking for news."""
+        return self.stage not in ENDED
+
+    @property
+    def asks_sent(self) -> bool:
+        """Whether to tell those who have sent coins already what becomes of them."""
+        return self.stage in UNPAID_ENDS - {Stage.OVER}
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the pay window is running down before the payer's eyes."""
+        return self.stage in {Stage.PAY, Stage.CHOOSE}
+
+    @property
+    def seconds_left(self) -> int:
+        """Whole seconds until the pay window ends."""
+        seen = self.page.standing
+        return max(0, int((seen.order.window_ends_at - seen.now).total_seconds()))
+
+    @property
+    def time_left(self) -> str:
+        """The same as a clock shows it: `59:07`, with hours where there are some."""
+        minutes, seconds = divmod(self.seconds_left, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
+
+    @property
+    def until(self) -> Markup:
+        """When the pay window ends."""
+        return self.t("pay.until", time=moment(self.page.standing.order.window_ends_at))
+
+    @property
+    def paid_at(self) -> Markup | None:
+        """When the order was paid."""
+        paid_at = self.page.standing.order.paid_at
+        return moment(paid_at) if paid_at else None
+
+    def text(self, name: str) -> Markup:
+        """A text of the stage."""
+        return self.t(f"{self.stage}.{name}")
+
+
+def view_of(page: PayPage, t: Language, links: Links, *, coins_known: bool = True) -> View:
+    """The page of an order in a language; `coins_known` says whether there is a list to choose from."""
+    stage = stage_of(page)
+    payable = _payable(page.standing.payment) if stage is Stage.PAY else None
+    silent = is_silent(page) and stage not in ENDED
+    came = arrived_payment(page)
+    attempt = page.standing.attempt
+    return View(
+        t=t,
+        links=links,
+        page=page,
+        stage=stage,
+        tone=TONES[stage],
+        payable=payable,
+        title=t("pay.title", coin=ltr(payable.coin.title)) if payable else t(f"{stage}.title"),
+        notices=_notices(page, stage, t, silent=silent, coins_known=coins_known),
+        arrived=_arrived(came, stage, t),
+        money_came=came is not None,
+        # What of a page can change; the same text means that there is nothing new to show.
+        state="-".join(
+            (
+                stage,
+                str(page.standing.order.version),
+                f"{attempt.attempt_no}{attempt.state}" if attempt else "0",
+                "silent" if silent else "heard",
+                "coins" if coins_known else "none",
+                formats.crypto(came.actually_paid) if came else "0",
+            )
+        ),
+    )
+
+
+def _payable(payment: Payment | None) -> Payable | None:
+    if payment is None or payment.pay_address is None or payment.pay_currency is None:
+        return None
+    coin = coin_of(payment.pay_currency, payment.network)
+    memo = payment.payin_extra_id or None
+    uri = None if memo else payment_uri(coin.code, payment.pay_address, payment.pay_amount)
+    amount = formats.crypto(payment.pay_amount)
+    return Payable(
+        coin=coin,
+        amount=amount,
+        amount_shown=ltr(f"{amount} {coin.ticker}"),
+        address=payment.pay_address,
+        memo=memo,
+        uri=uri,
+        qr=Markup(qr_svg(uri or payment.pay_address)),  # noqa: S704 - the library's own SVG, of squares only
+    )
+
+
+def _notices(
+    page: PayPage, stage: Stage, t: Language, *, silent: bool, coins_known: bool
+) -> tuple[Markup, ...]:
+    notices: list[Markup] = []
+    attempt = page.standing.attempt
+    if stage is Stage.CHOOSE and attempt is not None:
+        coin = ltr(coin_of(attempt.pay_currency).title)
+        code = (attempt.reason or "").partition(":")[0]
+        key = REFUSALS.get(code, "choose.refused") if attempt.state == "refused" else "choose.unanswered"
+        notices.append(t(key, coin=coin))
+    if stage is Stage.CHOOSE and not coins_known:
+        notices.append(t("choose.silent"))
+    if silent:
+        notices.append(t("page.still_checking"))
+    return tuple(notices)
+
+
+def _arrived(payment: Payment | None, stage: Stage, t: Language) -> tuple[tuple[Markup, Markup], ...]:
+    """What came of the amount due, as labels and amounts; exact, and only where it matters."""
+    if payment is None or stage not in {Stage.CONFIRMING, Stage.PARTIAL}:
+        return ()
+    coin = coin_of(payment.pay_currency or "", payment.network)
+    paid, due = payment.actually_paid, payment.pay_amount
+    if stage is Stage.CONFIRMING:
+        return ((t("confirming.arrived"), _amount(paid, coin)),) if paid else ()
+    rows = [(t("partial.arrived"), _amount(paid, coin) if paid else t("partial.unknown"))]
+    if due is not None:
+        rows.append((t("partial.due"), _amount(due, coin)))
+    if paid and due is not None and due > paid:
+        rows.append((t("partial.missing"), _amount(EXACT.subtract(due, paid), coin)))
+    return tuple(rows)
+
+
+def _amount(amount: Decimal, coin: Coin) -> Markup:
+    return ltr(formats.crypto(amount, coin.ticker))
+
+
+def paid_with(page: PayPage) -> Markup | None:
+    """The coins that paid an order, for its receipt."""
+    payment = page.standing.payment
+    if payment is None or payment.pay_currency is None:
+        return None
+    coin = coin_of(payment.pay_currency, payment.network)
+    amount = payment.actually_paid or payment.pay_amount
+    return _amount(amount, coin) if amount is not None else escape(coin.title)
