@@ -48,7 +48,7 @@ from crypto_orders.usecases.deployment import CheckoutTerms, Deployment, Webhook
 from crypto_orders.usecases.passwords import Hasher, Passwords
 from crypto_orders.usecases.rate_limits import RateLimiter
 from crypto_orders.workers.deliver_webhooks import Courier
-from crypto_orders.workers.jobs import order_jobs, webhook_job
+from crypto_orders.workers.jobs import order_jobs, webhook_jobs
 from crypto_orders.workers.loop import run_jobs
 
 VERSION: Final = version("crypto-orders")
@@ -132,7 +132,7 @@ async def work(settings: Settings, database_url: str, stop: asyncio.Event) -> No
             sweep_every_minutes=settings.sweep_every_minutes,
             sweep_older_than_hours=settings.sweep_older_than_hours,
         )
-        await run_jobs((*jobs, webhook_job(courier)), stop)
+        await run_jobs((*jobs, *webhook_jobs(courier)), stop)
 
 
 def route_groups(

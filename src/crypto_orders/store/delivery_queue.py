@@ -1,68 +1,50 @@
 """The queue of webhook deliveries: fan events out, claim what is due, settle what was sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, cast
 from uuid import UUID
 
 from msgspec import Struct
 
-from crypto_orders.kit import ids
 from crypto_orders.store.connection import Tx
 
+# A UUIDv7 (RFC 9562) as PostgreSQL 15 can make one: 48 bits of milliseconds before random ones, and its version.
+UUID7 = """encode(set_bit(set_bit(overlay(
+           uuid_send(gen_random_uuid())
+           PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+           FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid"""
+
 # An endpoint deleted since gets nothing; one that is paused or disabled gets its delivery, which is held.
-TO_FAN_OUT = """
-SELECT account_id, event_id, event_type, created_at
-  FROM webhook_events
- WHERE fan_out_at <= clock_timestamp()
- ORDER BY fan_out_at
- LIMIT $1
-   FOR NO KEY UPDATE SKIP LOCKED
-"""
-SUBSCRIBED = """
-SELECT w.account_id, e.endpoint_id, w.event_id, w.event_type, w.created_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[])
-           AS w (account_id, event_id, event_type, created_at)
-  JOIN webhook_endpoints e ON e.account_id = w.account_id AND w.event_type = ANY (e.events)
-   AND e.deleted_at IS NULL
-"""
-INSERT_DELIVERIES = """
-INSERT INTO webhook_deliveries (account_id, delivery_id, endpoint_id, event_id, event_type, status, due_at, created_at)
-SELECT account_id, delivery_id, endpoint_id, event_id, event_type, 'pending', created_at, created_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::timestamptz[])
-           AS made (account_id, delivery_id, endpoint_id, event_id, event_type, created_at)
-    ON CONFLICT (account_id, endpoint_id, event_id) DO NOTHING
-"""
-FANNED_OUT = """
-UPDATE webhook_events w
-   SET fan_out_at = NULL
-  FROM unnest($1::uuid[], $2::uuid[]) AS done (account_id, event_id)
- WHERE w.account_id = done.account_id AND w.event_id = done.event_id
+FAN_OUT = f"""
+  WITH taken AS (
+       SELECT account_id, event_id, event_type, created_at
+         FROM webhook_events
+        WHERE fan_out_at <= statement_timestamp()
+        ORDER BY fan_out_at
+        LIMIT $1
+          FOR NO KEY UPDATE SKIP LOCKED
+     ), made AS (
+       INSERT INTO webhook_deliveries (account_id, delivery_id, endpoint_id, event_id, event_type, status, due_at, created_at)
+       SELECT t.account_id, {UUID7}, e.endpoint_id, t.event_id, t.event_type, 'pending', t.created_at, t.created_at
+         FROM taken t
+         JOIN webhook_endpoints e ON e.account_id = t.account_id AND t.event_type = ANY (e.events)
+          AND e.deleted_at IS NULL
+           ON CONFLICT (account_id, endpoint_id, event_id) DO NOTHING
+     ), done AS (
+       UPDATE webhook_events w
+          SET fan_out_at = NULL
+         FROM taken t
+        WHERE w.account_id = t.account_id AND w.event_id = t.event_id
+    RETURNING 1
+     )
+SELECT count(*) FROM done
 """
 
 
 async def fan_out(tx: Tx, limit: int) -> int:
     """Make the deliveries of up to `limit` events, the oldest first; how many events there were."""
-    events = await tx.fetch(TO_FAN_OUT, limit)
-    if not events:
-        return 0
-    names = ([each["account_id"] for each in events], [each["event_id"] for each in events])
-    rows = await tx.fetch(
-        SUBSCRIBED,
-        *names,
-        [each["event_type"] for each in events],
-        [each["created_at"] for each in events],
-    )
-    await tx.execute(
-        INSERT_DELIVERIES,
-        [row["account_id"] for row in rows],
-        [ids.uuid7() for _ in rows],
-        [row["endpoint_id"] for row in rows],
-        [row["event_id"] for row in rows],
-        [row["event_type"] for row in rows],
-        [row["created_at"] for row in rows],
-    )
-    await tx.execute(FANNED_OUT, *names)
-    return len(events)
+    return await tx.fetchval(FAN_OUT, limit)
 
 
 class Claimed(Struct, frozen=True, kw_only=True):
@@ -104,7 +86,8 @@ class Slots(Struct, frozen=True, kw_only=True):
 
 # `waiting` steps over the index from endpoint to endpoint, so a long queue of one costs the others nothing.
 # The first of every endpoint comes before the second of any, and of those without success the one comes first
-# that failed longest ago, so that a new endpoint does not queue behind old failures.
+# that failed longest ago, so that a new endpoint does not queue behind old failures. The time is the statement's,
+# since an index can be searched up to it: what waits for a later time is not even looked at.
 CLAIM = """
   WITH RECURSIVE waiting AS (
        (SELECT account_id, endpoint_id
@@ -122,14 +105,19 @@ CLAIM = """
                ORDER BY account_id, endpoint_id
                LIMIT 1) AS further
      ), open AS (
-       SELECT e.account_id, e.endpoint_id, coalesce(busy.running, 0) AS running,
-              coalesce(e.last_success_at > coalesce(e.last_failure_at, '-infinity'), false) AS proven,
-              e.last_failure_at
-         FROM waiting w
-         JOIN webhook_endpoints e ON e.account_id = w.account_id AND e.endpoint_id = w.endpoint_id
-         LEFT JOIN unnest($1::uuid[], $2::integer[]) AS busy (endpoint_id, running)
-                ON busy.endpoint_id = e.endpoint_id
-        WHERE e.active AND e.deleted_at IS NULL
+       SELECT *
+         FROM (SELECT e.account_id, e.endpoint_id, e.last_failure_at, health.proven,
+                      coalesce(busy.running, 0) AS running,
+                      CASE WHEN health.proven THEN $3::integer ELSE 1 END - coalesce(busy.running, 0) AS room
+                 FROM waiting w
+                 JOIN webhook_endpoints e ON e.account_id = w.account_id AND e.endpoint_id = w.endpoint_id
+                CROSS JOIN LATERAL (
+                      SELECT coalesce(e.last_success_at > coalesce(e.last_failure_at, '-infinity'), false)
+                                 AS proven) AS health
+                 LEFT JOIN unnest($1::uuid[], $2::integer[]) AS busy (endpoint_id, running)
+                        ON busy.endpoint_id = e.endpoint_id
+                WHERE e.active AND e.deleted_at IS NULL) AS e
+        WHERE room > 0
      ), ranked AS (
        SELECT o.proven, o.last_failure_at, due.account_id, due.delivery_id, due.due_at, o.running + due.place AS place
          FROM open o
@@ -138,11 +126,10 @@ CLAIM = """
                 FROM (SELECT account_id, delivery_id, due_at
                         FROM webhook_deliveries
                        WHERE account_id = o.account_id AND endpoint_id = o.endpoint_id
-                         AND due_at <= clock_timestamp()
+                         AND due_at <= statement_timestamp()
                        ORDER BY due_at
-                       LIMIT $3
+                       LIMIT o.room
                          FOR NO KEY UPDATE SKIP LOCKED) AS locked) AS due
-        WHERE o.running + due.place <= CASE WHEN o.proven THEN $3 ELSE 1 END
      ), chosen AS (
        SELECT account_id, delivery_id, proven
          FROM (SELECT *, row_number() OVER (
@@ -160,7 +147,7 @@ CLAIM = """
               due_at = date_trunc('milliseconds', clock_timestamp()) + $6::interval
          FROM chosen c
         WHERE d.account_id = c.account_id AND d.delivery_id = c.delivery_id
-          AND d.due_at <= clock_timestamp()
+          AND d.due_at <= statement_timestamp()
     RETURNING d.*, c.proven
      ), begun AS (
        INSERT INTO webhook_attempts (account_id, delivery_id, attempt_no, started_at)
@@ -189,7 +176,7 @@ async def claim(tx: Tx, slots: Slots, lease: timedelta) -> list[Claimed]:
         slots.unproven,
         lease,
     )
-    return [Claimed(**{name: row[name] for name in Claimed.__struct_fields__}) for row in rows]
+    return [Claimed(**cast("Mapping[str, Any]", row)) for row in rows]
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -205,7 +192,8 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 LOCK_ENDPOINTS = """
-SELECT e.account_id, e.endpoint_id, e.active, e.consecutive_failures
+SELECT e.account_id, e.endpoint_id, e.active, e.consecutive_failures,
+       date_trunc('milliseconds', clock_timestamp()) AS now
   FROM webhook_endpoints e
  WHERE (e.account_id, e.endpoint_id) IN (
        SELECT wanted.account_id, wanted.endpoint_id
@@ -215,10 +203,10 @@ SELECT e.account_id, e.endpoint_id, e.active, e.consecutive_failures
 """
 
 
-async def lock_endpoints(tx: Tx, names: Sequence[tuple[UUID, UUID]]) -> list[Health]:
-    """Lock the endpoints of a batch, always in the same order."""
+async def lock_endpoints(tx: Tx, names: Sequence[tuple[UUID, UUID]]) -> tuple[datetime, list[Health]]:
+    """Lock the endpoints of a batch, at least one, always in the same order; the database's time, and they."""
     rows = await tx.fetch(LOCK_ENDPOINTS, [name[0] for name in names], [name[1] for name in names])
-    return [
+    return rows[-1]["now"], [
         Health(
             account_id=row["account_id"],
             endpoint_id=row["endpoint_id"],

@@ -28,7 +28,7 @@ from crypto_orders.store import audit, deliveries, delivery_queue, webhooks
 from crypto_orders.store.connection import Pool, Tx
 from crypto_orders.store.deliveries import Delivery, Window
 from crypto_orders.store.delivery_queue import Claimed, Health, Settled, Slots
-from crypto_orders.store.transaction import transact
+from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases.deployment import Webhooks
 from crypto_orders.usecases.webhooks import deleted, place_of_previous, place_of_secret
 
@@ -62,17 +62,21 @@ FIRST_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+# Children are kept, since looking one up takes the library longer than counting.
+_DELIVERED_ATTEMPTS = ATTEMPTS.labels("delivered")
+_DELIVERED = ENDED.labels("delivered")
+
 _log = log.get()
 
 
 async def fan_out(pool: Pool) -> int:
     """Make the deliveries of the oldest events that have none yet; how many events there were."""
-    return await transact(pool, lambda tx: delivery_queue.fan_out(tx, FAN_OUT_BATCH))
+    return await transact_single(pool, lambda tx: delivery_queue.fan_out(tx, FAN_OUT_BATCH))
 
 
 async def claim(pool: Pool, slots: Slots) -> list[Claimed]:
     """Begin attempts at what is due, as far as there are slots."""
-    claimed = await transact(pool, lambda tx: delivery_queue.claim(tx, slots, LEASE))
+    claimed = await transact_single(pool, lambda tx: delivery_queue.claim(tx, slots, LEASE))
     for each in claimed:
         if each.attempt_no == 1:
             FIRST_SECONDS.observe((each.at - each.created_at).total_seconds())
@@ -108,8 +112,8 @@ async def settle(pool: Pool, outcomes: Sequence[Outcome]) -> None:
     names = sorted({(o.claimed.account_id, o.claimed.endpoint_id) for o in outcomes})
 
     async def work(tx: Tx) -> tuple[list[tuple[Outcome, Verdict, bool]], list[Health]]:
-        health = {each.endpoint_id: each for each in await delivery_queue.lock_endpoints(tx, names)}
-        now = await deliveries.now(tx)
+        now, locked = await delivery_queue.lock_endpoints(tx, names)
+        health = {each.endpoint_id: each for each in locked}
         judged = [(o, judge(o.result, o.claimed.attempts, now, random.random())) for o in outcomes]  # noqa: S311 - spreads retries, no secret
         settled = await delivery_queue.settle(
             tx,
@@ -179,32 +183,43 @@ def _fares(before: Health, verdict: Verdict, now: datetime) -> Health:
 
 
 def _tell(outcome: Outcome, verdict: Verdict, *, counts: bool) -> None:
+    """Count an attempt, and log it unless it was the first and succeeded: its row says all of that."""
     claimed, result = outcome.claimed, outcome.result
     if result.error is not None:
-        said = result.error.code.value
+        ATTEMPTS.labels(result.error.code.value).inc()
+    elif result.delivered:
+        _DELIVERED_ATTEMPTS.inc()
     else:
-        said = "delivered" if result.delivered else "http_error"
-    ATTEMPTS.labels(said).inc()
+        ATTEMPTS.labels("http_error").inc()
     if not counts:
         return
-    keys: dict[str, object] = {
+    match verdict:
+        case Delivered():
+            _DELIVERED.inc()
+            if claimed.attempts > 1:
+                _log.info("webhook_delivered", elapsed_ms=result.elapsed_ms, **_names(claimed))
+        case RetryAt(at):
+            _log.info(
+                "webhook_attempt_failed",
+                reason=result.failure,
+                retry_at=clock.to_iso(at),
+                **_names(claimed),
+            )
+        case Dead():
+            ENDED.labels("dlq").inc()
+            _log.warning("webhook_delivery_dead", reason=result.failure, **_names(claimed))
+        case EndpointGone():
+            _log.warning("webhook_endpoint_gone", **_names(claimed))
+
+
+def _names(claimed: Claimed) -> dict[str, object]:
+    return {
         "account_id": str(claimed.account_id),
         "webhook_id": ids.prefixed("whk", claimed.endpoint_id),
         "delivery_id": ids.prefixed("wdl", claimed.delivery_id),
         "event_id": str(claimed.event_id),
         "attempt": claimed.attempts,
     }
-    match verdict:
-        case Delivered():
-            ENDED.labels("delivered").inc()
-            _log.info("webhook_delivered", elapsed_ms=result.elapsed_ms, **keys)
-        case RetryAt(at):
-            _log.info("webhook_attempt_failed", reason=result.failure, retry_at=clock.to_iso(at), **keys)
-        case Dead():
-            ENDED.labels("dlq").inc()
-            _log.warning("webhook_delivery_dead", reason=result.failure, **keys)
-        case EndpointGone():
-            _log.warning("webhook_endpoint_gone", **keys)
 
 
 async def replay(

@@ -13,19 +13,25 @@ from crypto_orders.usecases import deliveries
 from crypto_orders.usecases.deliveries import Outcome
 from crypto_orders.usecases.deployment import Webhooks
 
-ATTEMPTS_MAX: Final = 64
-"""Attempts of one process in flight: each is a socket and, with TLS, some hundred kilobytes."""
+ATTEMPTS_MAX: Final = 256
+"""Attempts of one process in flight. Each is a socket and, with TLS, some hundred kilobytes."""
 
 ATTEMPTS_PER_ENDPOINT_MAX: Final = 4
 """What one endpoint can hold of them, however long it takes to answer."""
 
 UNPROVEN_ATTEMPTS_MAX: Final = 32
-"""What endpoints whose last attempt did not succeed can hold together: half, so that the others go on."""
+"""What endpoints whose last attempt did not succeed can hold together, so that the others go on."""
 
 PAUSE_SECONDS: Final = 0.25
-"""Between two looks at an empty queue; the first attempt starts within a second of the commit."""
+"""Between two looks for events, and for what is due: a first attempt starts within a second of the commit."""
 
-SETTLE_BATCH: Final = 256
+GATHER_SECONDS: Final = 0.01
+"""What is found, freed or ended within this time goes in one transaction, while there is much of it."""
+
+SETTLE_BATCH: Final = 1000
+UNSETTLED_MAX: Final = 2000
+"""Attempts that ended and wait to be settled; beyond it none begin, since the database does not keep up."""
+
 SETTLE_TRIES: Final = 3
 """The lease outlasts the tries; what cannot be settled is sent again with the same id."""
 
@@ -44,7 +50,7 @@ class Courier:
         self._attempts: set[asyncio.Task[None]] = set()
         self._outcomes: list[Outcome] = []
         self._settling: asyncio.Task[None] | None = None
-        self._freed = asyncio.Event()
+        self._wake = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Return the courier."""
@@ -58,31 +64,39 @@ class Courier:
             waiting = {*self._attempts, *([self._settling] if self._settling else [])}
             await asyncio.wait(waiting)
 
-    async def run(self) -> int:
-        """Fan out events and begin attempts at what is due, once; how much there was to do.
-
-        While attempts are in flight it waits a moment for one of them to end, which makes room for the next.
-        """
-        self._freed.clear()
+    async def fan_out(self) -> int:
+        """Make the deliveries of new events; how many events there were."""
         done = await deliveries.fan_out(self._webhooks.pool)
+        if done:
+            self._wake.set()
+        if 0 < done < deliveries.FAN_OUT_BATCH:
+            await asyncio.sleep(GATHER_SECONDS)
+        return done
+
+    async def run(self) -> int:
+        """Begin attempts at what is due, as far as there is room; how many.
+
+        When there is none, wait a moment for new deliveries, or for attempts to end and make room.
+        """
+        self._wake.clear()
         slots = self._slots()
-        if slots.free:
-            claimed = await deliveries.claim(self._webhooks.pool, slots)
-            for each in claimed:
-                self._begin(each)
-            done += len(claimed)
-        if done or not self._running:
-            return done
+        claimed = await deliveries.claim(self._webhooks.pool, slots) if slots.free > 0 else []
+        for each in claimed:
+            self._begin(each)
+        if claimed:
+            await asyncio.sleep(GATHER_SECONDS)
+            return len(claimed)
         try:
             async with asyncio.timeout(PAUSE_SECONDS):
-                await self._freed.wait()
+                await self._wake.wait()
+                await asyncio.sleep(GATHER_SECONDS)
         except TimeoutError:
             pass
-        return 1
+        return 0
 
     def _slots(self) -> Slots:
         return Slots(
-            free=ATTEMPTS_MAX - self._running.total(),
+            free=min(ATTEMPTS_MAX - self._running.total(), UNSETTLED_MAX - len(self._outcomes)),
             unproven=UNPROVEN_ATTEMPTS_MAX - self._unproven.total(),
             per_endpoint=ATTEMPTS_PER_ENDPOINT_MAX,
             running=tuple(self._running.items()),
@@ -106,6 +120,8 @@ class Courier:
             self._free(claimed)
             return
         self._outcomes.append(outcome)
+        if _makes_room_at_once(outcome):
+            self._free(claimed)
         if self._settling is None:
             self._settling = asyncio.create_task(self._settle(), name="settle webhooks")
 
@@ -113,10 +129,12 @@ class Courier:
         """Settle what has ended until nothing is left; what ends meanwhile makes the next batch."""
         try:
             while self._outcomes:
+                await asyncio.sleep(GATHER_SECONDS)
                 batch, self._outcomes = self._outcomes[:SETTLE_BATCH], self._outcomes[SETTLE_BATCH:]
                 await self._settle_batch(batch)
                 for outcome in batch:
-                    self._free(outcome.claimed)
+                    if not _makes_room_at_once(outcome):
+                        self._free(outcome.claimed)
         finally:
             self._settling = None
 
@@ -131,8 +149,19 @@ class Courier:
                 return
 
     def _free(self, claimed: Claimed) -> None:
+        """Give a slot back, and look for more to do when others may have waited for it."""
+        if (
+            not claimed.proven
+            or self._running[claimed.endpoint_id] >= ATTEMPTS_PER_ENDPOINT_MAX
+            or self._running.total() >= ATTEMPTS_MAX
+        ):
+            self._wake.set()
         for counter in (self._running, self._unproven) if not claimed.proven else (self._running,):
             counter[claimed.endpoint_id] -= 1
             if not counter[claimed.endpoint_id]:
                 del counter[claimed.endpoint_id]
-        self._freed.set()
+
+
+def _makes_room_at_once(outcome: Outcome) -> bool:
+    """Whether the next attempt may begin before this one is settled; a failure is to be known before that."""
+    return outcome.claimed.proven and outcome.result.delivered

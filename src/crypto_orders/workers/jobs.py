@@ -18,9 +18,12 @@ COMPLETE_BATCH_MAX = 20
 _log = log.get()
 
 
-def webhook_job(courier: Courier) -> Job:
-    """The job that delivers webhooks."""
-    return Job("deliver_webhooks", courier.run, pause_seconds=PAUSE_SECONDS)
+def webhook_jobs(courier: Courier) -> tuple[Job, ...]:
+    """The jobs that deliver webhooks; attempts are waited for inside."""
+    return (
+        Job("fan_out_webhooks", courier.fan_out, pause_seconds=PAUSE_SECONDS),
+        Job("deliver_webhooks", courier.run, pause_seconds=0),
+    )
 
 
 def order_jobs(
