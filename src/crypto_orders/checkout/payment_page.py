@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -30,6 +30,7 @@ from crypto_orders.usecases.minting import NotChosen
 from crypto_orders.usecases.rate_limits import RateLimiter
 
 PREFIX: Final = "/pay"
+COIN_PLACE: Final = "/coin"
 
 HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "no-store",
@@ -144,7 +145,8 @@ async def show_receipt(call: PayCall) -> Response:
     view = view_of(visit.page, visit.t, visit.links)
     return call.deps.templates.page(
         "receipt.html",
-        **_frame(call, visit.t, visit.links, "/receipt"),
+        **_frame(call, visit.t, visit.links.base + "/receipt"),
+        links=visit.links,
         view=view,
         paid_with=paid_with(visit.page),
     )
@@ -226,11 +228,23 @@ async def _draw(
     chooser = None
     if stage_of(visit.page) is Stage.CHOOSE:
         chooser = await _chooser(call, visit, coin=coin, words=words, fault=fault)
-    view = view_of(visit.page, visit.t, visit.links, coins_known=chooser is None or chooser.known)
+    view = view_of(
+        visit.page,
+        visit.t,
+        visit.links,
+        coins_known=chooser is None or chooser.known,
+        selected=chooser.selected if chooser else None,
+    )
     if view.state == seen:
         return Response(status_code=204)
-    values: dict[str, Any] = {**_frame(call, visit.t, visit.links), "view": view, "chooser": chooser}
-    return call.deps.templates.page(template, status=status, **values)
+    return call.deps.templates.page(
+        template,
+        status=status,
+        **_frame(call, visit.t, visit.links.base),
+        links=visit.links,
+        view=view,
+        chooser=chooser,
+    )
 
 
 async def _chooser(
@@ -266,16 +280,11 @@ async def _estimate(call: PayCall, page: PayPage, coin: Coin) -> Markup | None:
     return None if amount is None else ltr(formats.crypto(amount, coin.ticker))
 
 
-def _frame(call: PayCall, t: Language, links: Links | None, place: str = "") -> dict[str, Any]:
-    """What the frame around every page is drawn from."""
-    languages = [
-        (code, LANGUAGES[code].name, links.in_language(code, place) if links else f"?lang={code}")
-        for code in CODES
-    ]
+def _frame(call: PayCall, t: Language, here: str) -> dict[str, Any]:
+    """What the frame around every page is drawn from; `here` is the page's own address without a query."""
     return {
         "t": t,
-        "links": links,
-        "languages": languages,
+        "languages": [(code, LANGUAGES[code].name, f"{here}?lang={code}") for code in CODES],
         "language": t.code,
         "direction": t.direction,
         "theme": theme_of(call),
@@ -290,14 +299,18 @@ def show_problem(call: PayCall, problem: Problem) -> Response:
     """Any error as a page in the visitor's language, without a word of how it came about."""
     t = _language(call)
     name = FAILURES.get(problem.slug, "broken")
-    values: dict[str, Any] = {
-        **_frame(call, t, None),
-        "title": f"problem.{name}_title",
-        "text": f"problem.{name}_text",
-        "may_retry": name != "not_found",
-        "request_id": call.request_id,
-    }
-    return call.deps.templates.page("failure.html", status=problem.status, **values)
+    # What was sent to a place that only takes forms is tried again from the page it was sent from.
+    here = quote(call.scope["path"].removesuffix(COIN_PLACE))
+    return call.deps.templates.page(
+        "failure.html",
+        status=problem.status,
+        **_frame(call, t, here),
+        here=here,
+        title=f"problem.{name}_title",
+        text=f"problem.{name}_text",
+        may_retry=name != "not_found",
+        request_id=call.request_id,
+    )
 
 
 def _page(method: str, path: str, handler: Any, **more: Any) -> Endpoint[PayServices, Any, Any, Any]:  # noqa: ANN401
@@ -316,7 +329,7 @@ def _page(method: str, path: str, handler: Any, **more: Any) -> Endpoint[PayServ
 ENDPOINTS: Final = (
     _page("GET", "", show, query=PageQuery),
     _page("GET", "/status", show_news, query=StatusQuery),
-    _page("POST", "/coin", choose_coin, body=CoinForm),
+    _page("POST", COIN_PLACE, choose_coin, body=CoinForm),
     _page("GET", "/receipt", show_receipt),
     _page("GET", "/receipt.pdf", send_receipt),
 )

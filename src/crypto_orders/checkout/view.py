@@ -53,14 +53,15 @@ class Links:
     token: str
     chosen: str | None
 
+    @property
+    def base(self) -> str:
+        """The address of the page itself, in the language of whoever opens it."""
+        return f"/pay/{self.token}"
+
     def to(self, place: str = "", **query: str | None) -> str:
         """The address of a place under the order's page."""
         named = {name: value for name, value in (("lang", self.chosen), *query.items()) if value}
-        return f"/pay/{self.token}{place}" + (f"?{urlencode(named)}" if named else "")
-
-    def in_language(self, code: str, place: str = "") -> str:
-        """The same place in another language."""
-        return f"/pay/{self.token}{place}?{urlencode({'lang': code})}"
+        return f"{self.base}{place}" + (f"?{urlencode(named)}" if named else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +158,13 @@ class View:
         return self.t(f"{self.stage}.{name}")
 
 
-def view_of(page: PayPage, t: Language, links: Links, *, coins_known: bool = True) -> View:
-    """The page of an order in a language; `coins_known` says whether there is a list to choose from."""
+def view_of(
+    page: PayPage, t: Language, links: Links, *, coins_known: bool = True, selected: Coin | None = None
+) -> View:
+    """The page of an order in a language.
+
+    `coins_known` says whether there is a list to choose from, `selected` is the coin to be confirmed.
+    """
     stage = stage_of(page)
     payable = _payable(page.standing.payment) if stage is Stage.PAY else None
     silent = is_silent(page) and stage not in ENDED
@@ -171,7 +177,7 @@ def view_of(page: PayPage, t: Language, links: Links, *, coins_known: bool = Tru
         stage=stage,
         tone=TONES[stage],
         payable=payable,
-        title=t("pay.title", coin=ltr(payable.coin.title)) if payable else t(f"{stage}.title"),
+        title=_title(stage, t, payable.coin if payable else selected),
         notices=_notices(page, stage, t, silent=silent, coins_known=coins_known),
         arrived=_arrived(came, stage, t),
         money_came=came is not None,
@@ -187,6 +193,12 @@ def view_of(page: PayPage, t: Language, links: Links, *, coins_known: bool = Tru
             )
         ),
     )
+
+
+def _title(stage: Stage, t: Language, coin: Coin | None) -> Markup:
+    if coin is None:
+        return t(f"{stage}.title")
+    return t("pay.title" if stage is Stage.PAY else "choose.confirm", coin=ltr(coin.title))
 
 
 def _payable(payment: Payment | None) -> Payable | None:

@@ -11,7 +11,7 @@ function revealCopyButtons(root) {
 async function copy(button) {
   await navigator.clipboard.writeText(button.dataset.copy);
   button.classList.add("done");
-  announce("Copied");
+  announce(button.dataset.copied ?? "Copied");
   setTimeout(() => button.classList.remove("done"), COPIED_MS);
 }
 
