@@ -4,6 +4,7 @@ Values never stand in the text of a statement: each is bound, and the text names
 """
 
 from datetime import datetime
+from typing import Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -11,12 +12,15 @@ from msgspec import Struct
 from crypto_orders.domain.cursor import Position
 from crypto_orders.domain.order import FlagKind, Status
 
+ANY_FLAG: Final = "any"
+"""Stands for an open flag of whatever kind."""
+
 
 class Filters(Struct, frozen=True, kw_only=True):
     """What orders are narrowed down to; None narrows nothing.
 
     `created_after` is inclusive, `created_before` exclusive. `payment_id` is exact and finds an order by
-    any of its payments, children included. `flag` wants an open flag of that kind.
+    any of its payments, children included. `flag` wants an open flag of that kind, or of any.
     """
 
     account_id: UUID | None = None
@@ -26,7 +30,7 @@ class Filters(Struct, frozen=True, kw_only=True):
     payment_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
-    flag: FlagKind | None = None
+    flag: FlagKind | Literal["any"] | None = None
 
 
 class Clauses:
@@ -60,10 +64,10 @@ def clauses_of(filters: Filters) -> Clauses:
         c.tables.append("payment_routes r")
         c.conditions.append(f"r.payment_id = {c.bind(filters.payment_id)}")
     if filters.flag is not None:
-        kind = c.bind(filters.flag.value)
+        of_kind = f" AND kind = {c.bind(filters.flag)}" if filters.flag != ANY_FLAG else ""
         c.tables.append(
             "(SELECT DISTINCT account_id, order_id FROM flags"
-            f" WHERE kind = {kind} AND state = 'open' AND order_id IS NOT NULL) f"
+            f" WHERE state = 'open' AND order_id IS NOT NULL{of_kind}) f"
         )
         if filters.payment_id is not None:
             c.tables[-1] += " ON f.account_id = r.account_id AND f.order_id = r.order_id"
