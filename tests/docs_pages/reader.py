@@ -43,7 +43,14 @@ flagged() {
 }
 older() { "$PYTHON" -m tests.docs_pages.scene older "$ORDER" "$1"; }
 until_dead() { "$PYTHON" -m tests.docs_pages.scene until_dead "$WEBHOOK"; }
+# got N: the Nth webhook that came, once it came.
+got() { until curl -sf "$HOOK/received/$1"; do sleep 0.05; done; }
 endpoint_answers() { curl -sS -X POST "$HOOK/answers/$1" > answer.json; }
+# From here on `curl` asks until it is told that it asked too often.
+until_limited() {
+  curl -s -o answer.json "$BASE/v1/whoami?n=[1-70]"
+  curl() { until command curl "$@" > answer.json && grep -q rate-limited answer.json; do :; done; cat answer.json; }
+}
 another_customer() {
   ACCOUNT=$(support "$BASE/v1/admin/accounts" --json "{\"name\": \"$1\"}" | field account_id)
   KEY=$(support "$BASE/v1/admin/accounts/$ACCOUNT/keys" --json '{}' | field key)
@@ -61,12 +68,12 @@ class Step(NamedTuple):
 
 
 def steps_of(page: str) -> list[Step]:
-    """The shell blocks of a page in their order; an answer belongs to the published block before it."""
+    """The shell blocks of a page in their order; an answer belongs to the block before it."""
     found: list[Step] = []
     for match in FENCE.finditer(page):
         language, is_scene, text = match[1], bool(match[2]), match[3]
         if language == "sh":
             found.append(Step(text, not is_scene))
-        elif language in ANSWERS and found and found[-1].published and found[-1].kind is None:
+        elif language in ANSWERS and found and found[-1].kind is None:
             found[-1] = found[-1]._replace(kind=language, shown=text)
     return found

@@ -30,11 +30,20 @@ LIMITS_AS_SHIPPED = {
 
 @asynccontextmanager
 async def hook() -> AsyncGenerator[str]:
-    """An endpoint for webhooks, whose answers a scene can change by a POST to `/answers/<status>`."""
+    """An endpoint for webhooks; a scene reads what it got, and changes its answers, below its path."""
     status = 200
 
-    async def answer(_: web.Request) -> web.Response:
+    received: list[bytes] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        received.append(await request.read())
         return web.Response(status=status)
+
+    async def show(request: web.Request) -> web.Response:
+        number = int(request.match_info["number"])
+        if number > len(received):
+            raise web.HTTPNotFound
+        return web.Response(body=received[number - 1])
 
     async def change(request: web.Request) -> web.Response:
         nonlocal status
@@ -44,6 +53,7 @@ async def hook() -> AsyncGenerator[str]:
     application = web.Application()
     application.router.add_post("/hooks/orders", answer)
     application.router.add_post("/hooks/orders/answers/{status}", change)
+    application.router.add_get("/hooks/orders/received/{number}", show)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
