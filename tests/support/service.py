@@ -14,6 +14,7 @@ from uuid import UUID
 
 import aiohttp
 import uvicorn
+from argon2 import PasswordHasher
 
 from crypto_orders import app, settings
 from crypto_orders.kit import ids, server
@@ -23,12 +24,15 @@ from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool
 from crypto_orders.usecases import accounts
 from crypto_orders.usecases.accounts import KeyWanted
+from crypto_orders.usecases.passwords import Hasher
 
 PROVIDER_KEY = "AAAAAAA-BBBBBBB-CCCCCCC-DDDDDDD"
 IPN_SECRET = "ipn secret of the tests"
 SEALING_KEY = base64.b64encode(bytes(range(32))).decode()
 DEADLINE_SECONDS = 30.0
 STEP_MS = 10
+# What a hash costs is the point of one test alone.
+QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 IN_A_TEST = Entry(actor=Actor(name="test"), action="test", target=None, request={})
 
 
@@ -158,7 +162,13 @@ class Customer(Client):
 
 @contextlib.asynccontextmanager
 async def running(
-    database_url: str, pool: Pool, directory: Path, *, workers: bool = True, **changes: str
+    database_url: str,
+    pool: Pool,
+    directory: Path,
+    *,
+    workers: bool = True,
+    hasher: Hasher | None = None,
+    **changes: str,
 ) -> AsyncGenerator[Service]:
     """Run the service; `changes` are settings by their names in lower case."""
     web_socket, sandbox_socket = server.bind("127.0.0.1", 0), server.bind("127.0.0.1", 0)
@@ -181,7 +191,7 @@ async def running(
     found = settings.read({f"CRYPTO_ORDERS_{name.upper()}": value for name, value in values.items()})
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_sandbox(sandbox_socket, directory))
-        web = await stack.enter_async_context(app.web(found, database_url))
+        web = await stack.enter_async_context(app.web(found, database_url, hasher=hasher or QUICK_HASHER))
         serving = server.make_server(web.app, type_base=web.type_base)
         await stack.enter_async_context(_served(serving, web_socket))
         if workers:
