@@ -23,6 +23,9 @@ _PACKED: Final = frozenset({".woff2", ".png", ".gz"})
 _TYPES: Final = {".woff2": "font/woff2", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _GZIP_LEVEL: Final = 9
 
+# Says where vendored files came from; every folder of them has one, and no browser asks for it.
+_MANIFEST: Final = "manifest.json"
+
 # What the files of a folder refer to each other by; a style sheet names its fonts so.
 _REFERENCE: Final = "asset:"
 
@@ -117,7 +120,7 @@ def _files(folder: Traversable, above: str = "") -> Iterable[tuple[str, bytes]]:
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _files(entry, f"{above}{entry.name}/")
-        else:
+        elif entry.name != _MANIFEST:
             yield f"{above}{entry.name}", entry.read_bytes()
 
 
