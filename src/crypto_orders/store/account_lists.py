@@ -29,6 +29,40 @@ async def newest(conn: Conn, *, limit: int, after: str | None) -> Page[Account]:
     return await keyset.newest(conn, ACCOUNTS, _account_of, equal={}, limit=limit, after=after)
 
 
+# Names are found by trigrams where the needle has one, which takes three characters; the rest is few names.
+NAMED = """
+  WITH found AS MATERIALIZED (
+       SELECT account_id, name, tier, created_at
+         FROM accounts
+        WHERE search_form(name) LIKE '%' || search_form($1) || '%'
+          AND strpos(lower(name COLLATE "default"), lower($1::text COLLATE "default")) > 0
+     )
+SELECT account_id, name, tier, created_at
+  FROM found
+ ORDER BY created_at DESC, account_id DESC
+ LIMIT $2
+"""
+NAMED_LATELY = """
+SELECT account_id, name, tier, created_at
+  FROM (SELECT account_id, name, tier, created_at FROM accounts ORDER BY created_at DESC, account_id DESC LIMIT $3) AS a
+ WHERE strpos(lower(name COLLATE "default"), lower($1::text COLLATE "default")) > 0
+ ORDER BY created_at DESC, account_id DESC
+ LIMIT $2
+"""
+TRIGRAM_CHARS = 3
+LATELY_MAX = 5_000
+"""The newest accounts among which a needle of one or two characters is looked for."""
+
+
+async def named(conn: Conn, needle: str, *, limit: int) -> list[Account]:
+    """The newest accounts whose name contains a needle, whatever the case."""
+    if len(needle) < TRIGRAM_CHARS:
+        rows = await conn.fetch(NAMED_LATELY, needle, limit, LATELY_MAX)
+    else:
+        rows = await conn.fetch(NAMED, needle, limit)
+    return [_account_of(row) for row in rows]
+
+
 def _account_of(row: Row) -> Account:
     return Account(row["account_id"], row["name"], row["tier"], row["created_at"])
 

@@ -1,5 +1,6 @@
 """Accounts: the customers whose orders these are."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -36,6 +37,15 @@ async def get(conn: Conn, account_id: UUID) -> Account | None:
     """An account by its id."""
     row = await conn.fetchrow(GET, account_id)
     return _account(row) if row else None
+
+
+NAMES = "SELECT account_id, name FROM accounts WHERE account_id = ANY ($1::uuid[])"
+
+
+async def names(conn: Conn, account_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """The names of some accounts."""
+    rows = await conn.fetch(NAMES, sorted(set(account_ids)))
+    return {row["account_id"]: row["name"] for row in rows}
 
 
 def _account(row: Row) -> Account:

@@ -39,15 +39,22 @@ SELECT audit_id, at, actor, remote_addr, request_id, action, target, account_id,
 )
 
 
-async def newest(conn: Conn, *, target: str | None, limit: int, after: str | None) -> Page[AuditRow]:
-    """What was done to a target, or all, behind the cursor `after`.
+async def newest(
+    conn: Conn,
+    *,
+    target: str | None,
+    limit: int,
+    after: str | None,
+    actor: str | None = None,
+    action: str | None = None,
+) -> Page[AuditRow]:
+    """What was done to a target, by somebody, or of a kind, or all, behind the cursor `after`.
 
     Raises:
         MalformedCursor: `after` is no cursor of this list.
     """
-    return await keyset.newest(
-        conn, LISTING, _audit_row_of, equal={"target": target}, limit=limit, after=after
-    )
+    equal = {"target": target, "actor": actor, "action": action}
+    return await keyset.newest(conn, LISTING, _audit_row_of, equal=equal, limit=limit, after=after)
 
 
 _mapping = msgspec.json.Decoder(dict[str, object]).decode

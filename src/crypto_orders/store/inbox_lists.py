@@ -15,6 +15,7 @@ from crypto_orders.store.keyset import Listing
 class KeptNotification(Struct, frozen=True, kw_only=True):
     """One fact as it came in. `body` is as it came; an operator's claim names `actor` and `reason`.
 
+    `matched_form` says which text of a notification its signature was of: `raw` or `canonical`.
     `claimed_order_id` is what the body said; `order_id` and `account_id` are whose it turned out to be.
     """
 
@@ -33,6 +34,7 @@ class KeptNotification(Struct, frozen=True, kw_only=True):
     last_seen_at: datetime
     times_seen: int
     settled_at: datetime | None
+    matched_form: str | None
     body: bytes
 
 
@@ -40,7 +42,8 @@ LISTING = Listing(
     kind="notifications",
     select="""
 SELECT notification_id, via, payment_id, payment_status, claimed_order_id, account_id, order_id, actor,
-       reason, verdict, why, received_at, last_seen_at, times_seen, settled_at, body
+       reason, verdict, why, received_at, last_seen_at, times_seen, settled_at, matched_form,
+       body
   FROM notifications""",
     time_column="received_at",
     id_column="notification_id",
@@ -86,5 +89,6 @@ def _notification_of(row: Row) -> KeptNotification:
         last_seen_at=row["last_seen_at"],
         times_seen=row["times_seen"],
         settled_at=row["settled_at"],
+        matched_form=row["matched_form"],
         body=row["body"],
     )

@@ -502,11 +502,17 @@ ALTER TABLE ONLY public.webhook_events
 ALTER TABLE ONLY public.webhook_events
     ADD CONSTRAINT webhook_events_pkey PRIMARY KEY (account_id, event_id);
 
+CREATE INDEX accounts_by_name ON public.accounts USING gin (public.search_form(name) public.gin_trgm_ops);
+
 CREATE INDEX accounts_newest ON public.accounts USING btree (created_at, account_id);
 
 CREATE INDEX api_keys_of_account ON public.api_keys USING btree (account_id, created_at, key_id);
 
 CREATE INDEX audit_log_newest ON public.audit_log USING btree (at, audit_id);
+
+CREATE INDEX audit_log_of_action ON public.audit_log USING btree (action, at, audit_id);
+
+CREATE INDEX audit_log_of_actor ON public.audit_log USING btree (actor, at, audit_id);
 
 CREATE INDEX audit_log_of_target ON public.audit_log USING btree (target, at, audit_id);
 
@@ -573,6 +579,8 @@ CREATE INDEX webhook_deliveries_of_endpoint ON public.webhook_deliveries USING b
 CREATE INDEX webhook_deliveries_of_event ON public.webhook_deliveries USING btree (account_id, event_id);
 
 CREATE INDEX webhook_endpoints_by_id ON public.webhook_endpoints USING btree (endpoint_id);
+
+CREATE INDEX webhook_endpoints_failing ON public.webhook_endpoints USING btree (created_at, endpoint_id) WHERE ((deleted_at IS NULL) AND ((consecutive_failures > 0) OR (disabled_at IS NOT NULL)));
 
 CREATE INDEX webhook_endpoints_newest ON public.webhook_endpoints USING btree (created_at, endpoint_id);
 
