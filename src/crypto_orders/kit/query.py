@@ -29,7 +29,8 @@ ValueT = TypeVar("ValueT", bound=msgspec.Struct)
 class QueryReader(Generic[ValueT]):
     """Reads query strings into one struct whose fields are texts, integers, booleans, instants or choices.
 
-    Unknown parameters are ignored. A known one given twice is InvalidInput, and so is one with an empty value
+    Unknown parameters are ignored. A known one given twice is InvalidInput unless its field is a tuple, which
+    takes every value as the ticked boxes of one name mean it. One with an empty value is InvalidInput, too,
     unless `drop_blanks` has it count as left out, as the untouched fields of an HTML form mean it.
     """
 
@@ -39,9 +40,10 @@ class QueryReader(Generic[ValueT]):
         self._kind = kind
         self._drop_blanks = drop_blanks
         self._bytes_max = bytes_max
-        self._readers = {
-            field.encode_name: _reader_of(field.type)
-            for field in cast("msgspec.inspect.StructType", msgspec.inspect.type_info(kind)).fields
+        fields = cast("msgspec.inspect.StructType", msgspec.inspect.type_info(kind)).fields
+        self._readers = {field.encode_name: _reader_of(field.type) for field in fields}
+        self._repeated = {
+            field.encode_name for field in fields if isinstance(field.type, msgspec.inspect.VarTupleType)
         }
 
     def read(self, raw: bytes) -> ValueT:
@@ -55,9 +57,13 @@ class QueryReader(Generic[ValueT]):
             reader = self._readers.get(name)
             if reader is None or (self._drop_blanks and encoded.strip(b"+") in {b"", b"%20"}):
                 continue
-            if name in given:
+            value = self._value(name, encoded, reader)
+            if name in self._repeated:
+                given.setdefault(name, []).append(value)
+            elif name in given:
                 raise InvalidInput({name: ["Given more than once"]})
-            given[name] = self._value(name, encoded, reader)
+            else:
+                given[name] = value
         return self._convert(given)
 
     def _value(self, name: str, encoded: bytes, reader: Callable[[str], Any]) -> object:
@@ -131,6 +137,8 @@ def _reader_of(kind: msgspec.inspect.Type) -> Callable[[str], Any]:
             return _read_boolean
         case msgspec.inspect.DateTimeType():
             return _read_instant
+        case msgspec.inspect.VarTupleType(item_type=item):
+            return _reader_of(item)
         case msgspec.inspect.UnionType(types=types):
             wanted = [each for each in types if not isinstance(each, msgspec.inspect.NoneType)]
             return _reader_of(wanted[0])
