@@ -153,6 +153,17 @@ async def running(
         yield rig
 
 
+@contextlib.contextmanager
+def worker_alone(database_url: str, directory: Path) -> Any:
+    """Keep one worker running, with neither a web process nor a provider beside it."""
+    environ = _environ(database_url, f"http://127.0.0.1:{free_port()}", {})
+    with (
+        (directory / "processes.log").open("ab") as output,
+        _kept("worker", "worker", environ, directory, output) as kept,
+    ):
+        yield kept
+
+
 def _environ(database_url: str, sandbox_url: str, changes: dict[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTO_ORDERS_")}
     values = {

@@ -21,7 +21,7 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 LOOKUP_THREADS_MAX: Final = 64
 """Names looked up at once. A look-up cannot be cut short, so a dead name server holds its thread for half a
-minute. One thread a name, and twice as many as failing endpoints get attempts, keep it from delaying others."""
+minute. One thread a name, and more than failing endpoints can occupy, keep it from delaying others."""
 
 
 class SystemResolver:
