@@ -1,0 +1,205 @@
+"""What a payer is shown in every stage of a payment, and what never."""
+
+import html
+import re
+from decimal import Decimal
+
+import pytest
+
+from tests.support.notices import payment_of
+from tests.support.payer import STAGES, control, end_window, order_in, path_of
+from tests.support.service import Reply, Service, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TITLES = {
+    "pay": "Pay with Tether USD (USDT)",
+    "choose": "Choose a coin to pay with",
+    "over": "The time to pay is over",
+    "confirming": "Your payment was seen",
+    "partial": "Less than the amount due has arrived",
+    "paid": "Paid. Thank you!",
+    "expired": "This payment request has expired",
+    "failed": "The payment failed",
+    "cancelled": "This order was cancelled",
+}
+ENDED = {"paid", "expired", "failed", "cancelled"}
+MAY_BE_SENT = {"pay"}
+
+
+def words(reply: Reply) -> str:
+    """What a reader reads: the visible text without markup, blanks folded."""
+    text = re.sub(r"<(script|style|svg|head)\b.*?</\1>", " ", reply.body.decode(), flags=re.DOTALL)
+    text = re.sub(r"<section[^>]* hidden>.*?</section>", " ", text, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split())
+
+
+async def page_of(service: Service, order: dict[str, object], query: str = "") -> Reply:
+    reply = await service.client().get(path_of(service, order) + query)
+    assert reply.status == 200, reply.body
+    return reply
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_every_stage_says_what_is_and_what_to_do(service: Service, stage: str) -> None:
+    _, order = await order_in(service, stage)
+    reply = await page_of(service, order)
+    text = words(reply)
+    assert TITLES[stage] in text
+    assert "79.00 USD" in text
+    assert order["order_id"] in text
+    address = order["payment_address"]
+    assert address is None or (address in reply.body.decode()) == (stage in MAY_BE_SENT)
+    assert ("hx-get" in reply.body.decode()) == (stage not in ENDED)
+
+
+async def test_what_to_send_is_exact_and_can_be_copied(service: Service) -> None:
+    _, order = await order_in(service, "pay", coin="btc")
+    body = (await page_of(service, order)).body.decode()
+    assert f'data-copy="{order["pay_amount"]}"' in body
+    assert f'data-copy="{order["payment_address"]}"' in body
+    assert f'href="bitcoin:{order["payment_address"]}?amount={order["pay_amount"]}"' in body
+    assert "data-seconds-left" in body
+    assert "Send only Bitcoin (BTC), and only on Bitcoin. Anything else is lost." in words(
+        await page_of(service, order)
+    )
+
+
+async def test_a_memo_is_shown_with_a_warning_and_no_uri_that_loses_it(service: Service) -> None:
+    _, order = await order_in(service, "pay", coin="xrp")
+    reply = await page_of(service, order)
+    body = reply.body.decode()
+    assert order["payin_extra_id"]
+    assert f'data-copy="{order["payin_extra_id"]}"' in body
+    assert "Without this memo your payment is lost." in words(reply)
+    assert "xrp:" not in body
+
+
+async def test_a_partial_payment_says_what_arrived_what_was_due_and_to_send_nothing_more(
+    service: Service,
+) -> None:
+    _, order = await order_in(service, "partial")
+    text = words(await page_of(service, order))
+    due = order["pay_amount"]
+    assert "Arrived 40.5 USDT" in text or "Arrived40.5 USDT" in text
+    assert f"{due:f}".rstrip("0").rstrip(".") + " USDT" in text
+    assert f"{(due - Decimal('40.5')).normalize():f} USDT" in text
+    assert "Send nothing more" in text
+    assert f"Contact the shop's support and quote order {order['order_id']}." in text
+
+
+@pytest.mark.parametrize("stage", ["expired", "failed", "cancelled"])
+async def test_an_unpaid_end_tells_those_who_have_sent_coins(service: Service, stage: str) -> None:
+    _, order = await order_in(service, stage)
+    text = words(await page_of(service, order))
+    assert "Send nothing to the address any more." in text
+    assert "Have you already sent coins?" in text
+    assert f"quote order {order['order_id']}" in text
+
+
+async def test_coins_that_came_too_late_are_told_of(service: Service) -> None:
+    _, order = await order_in(service, "cancelled")
+    await control(service, order, "pay")
+
+    async def told() -> bool:
+        return "Coins did arrive for this order" in words(await page_of(service, order))
+
+    await eventually(told)
+
+
+async def test_an_address_is_gone_the_moment_the_window_ends(service: Service) -> None:
+    _, order = await order_in(service, "pay")
+    assert order["payment_address"] in (await page_of(service, order)).body.decode()
+    await end_window(service, order)
+    body = (await page_of(service, order)).body.decode()
+    assert order["payment_address"] not in body
+    assert 'data-stage="over"' in body
+
+
+async def test_money_on_its_way_hides_the_address(service: Service) -> None:
+    _, order = await order_in(service, "confirming")
+    reply = await page_of(service, order)
+    assert order["payment_address"] not in reply.body.decode()
+    assert "There is nothing left for you to do." in words(reply)
+
+
+async def test_an_unusual_word_of_the_provider_sends_the_payer_to_support(service: Service) -> None:
+    _, order = await order_in(service, "pay")
+    await control(service, order, "status", payment_status="wrong_asset_confirmed")
+
+    async def is_checked() -> bool:
+        return b'data-stage="checking"' in (await page_of(service, order)).body
+
+    await eventually(is_checked)
+    reply = await page_of(service, order)
+    assert order["payment_address"] not in reply.body.decode()
+    assert "Send nothing more." in words(reply)
+
+
+async def test_a_paid_order_has_a_receipt_to_print_and_to_keep(service: Service) -> None:
+    _, order = await order_in(service, "paid")
+    path = path_of(service, order)
+    receipt = await service.client().get(path + "/receipt")
+    text = words(receipt)
+    assert receipt.status == 200
+    assert order["order_id"] in text
+    assert "79.00 USD" in text
+    assert await payment_of(service, order) in text
+    pdf = await service.client().get(path + "/receipt.pdf")
+    assert pdf.status == 200
+    assert pdf.headers["content-type"] == "application/pdf"
+    assert pdf.headers["cache-control"] == "no-store"
+    assert pdf.body.startswith(b"%PDF-")
+
+
+async def test_an_unpaid_order_has_no_receipt(service: Service) -> None:
+    _, order = await order_in(service, "pay")
+    path = path_of(service, order)
+    assert (await service.client().get(path + "/receipt")).status == 404
+    assert (await service.client().get(path + "/receipt.pdf")).status == 404
+
+
+async def test_news_come_only_when_there_are_some(service: Service) -> None:
+    _, order = await order_in(service, "pay")
+    body = (await page_of(service, order)).body.decode()
+    found = re.search(r'hx-get="([^"]+)"', body)
+    assert found
+    asked = html.unescape(found[1])
+    assert (await service.client().get(asked)).status == 204
+    await control(service, order, "pay")
+    await service.becomes(order["order_id"], "paid")
+    news = await service.client().get(asked)
+    assert news.status == 200
+    assert news.body.lstrip().startswith(b'<div id="live"')
+    assert b'data-stage="paid"' in news.body
+    assert b"hx-get" not in news.body
+
+
+async def test_a_payment_that_the_provider_is_silent_about_is_still_being_checked(service: Service) -> None:
+    _, order = await order_in(service, "pay")
+    await service.rows(
+        "UPDATE payments SET created_at = now() - interval '5 minutes',"
+        " changed_at = now() - interval '5 minutes',"
+        " asked_at = now() - interval '20 seconds', snapshot_at = NULL WHERE order_id = $1",
+        order["order_id"],
+    )
+    text = words(await page_of(service, order))
+    assert "we are still checking" in text
+    assert order["payment_address"] in text
+
+
+async def test_an_open_page_has_the_provider_asked_once_a_minute(service: Service) -> None:
+    _, order = await order_in(service, "pay")
+    await service.sandbox.post("/sandbox/faults", {"drop_ipns": 1})
+    try:
+        await control(service, order, "pay")
+        await service.rows(
+            "UPDATE payments SET created_at = created_at - interval '2 minutes', asked_at = NULL,"
+            " ask_at = now() + interval '1 hour' WHERE order_id = $1",
+            order["order_id"],
+        )
+        await page_of(service, order)
+        # Its notifications are lost; what makes it paid is the question that the page brought about.
+        await service.becomes(order["order_id"], "paid")
+    finally:
+        await service.sandbox.post("/sandbox/faults", {"drop_ipns": 0})
