@@ -2,39 +2,69 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from crypto_orders import app
+from crypto_orders.checkout import payment_page
+from crypto_orders.checkout.payment_page import PayServices
+from crypto_orders.domain import pay_link
+from crypto_orders.domain.rate_limit import Policy
+from crypto_orders.kit.application import HttpApp
+from crypto_orders.kit.sealing import Sealer
+from crypto_orders.pages.site import Templates
 from crypto_orders.store.connection import Pool
+from crypto_orders.usecases.rate_limits import RateLimiter
+from tests.kit.serving import TYPE_BASE, Served, serving
 from tests.support.payer import order_in, path_of
-from tests.support.service import Service, running
+from tests.support.service import SEALING_KEY, Service, running
+
+THREE_AN_HOUR = Policy(3, 1 / 1200)
+"""Nothing refills while a test runs, so counts are exact."""
 
 
 @pytest.fixture
-async def limited(database_url: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Service]:
-    """A service that forgives three failures an address, and no further one in a test's time."""
-    limits = {"rate_limit_failure_capacity": "3", "rate_limit_failure_per_second": "0.001"}
-    async with running(database_url, pool, tmp_path, default_pay_currency="", **limits) as service:
+async def service(database_url: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Service]:
+    """The service that orders are started with."""
+    async with running(database_url, pool, tmp_path, workers=False, default_pay_currency="") as service:
         yield service
 
 
-async def test_bad_addresses_and_choices_are_limited_and_good_addresses_are_not(limited: Service) -> None:
-    client = limited.client()
-    _, order = await order_in(limited, "choose")
-    path = path_of(limited, order)
-    statuses = [(await client.get(path + "x")).status for _ in range(5)]
-    assert statuses == [404, 404, 404, 429, 429]
-    refused = await client.get(path + "x")
-    assert int(refused.headers["retry-after"]) > 0
-    assert b"Too many tries" in refused.body
-    assert refused.headers["content-type"].startswith("text/html")
-    assert (await client.get(path)).status == 200
+@pytest.fixture
+async def limited(service: Service, database_url: str) -> AsyncGenerator[Served]:
+    """A process with payment pages alone, which forgives little."""
+    async with app._deployment(service.settings, database_url, "test") as deployment:
+        pages = payment_page.routes(
+            PayServices(
+                deployment=deployment,
+                templates=Templates(app.site_of(service.settings), "checkout"),
+                limiter=RateLimiter(deployment.pool),
+                policy=THREE_AN_HOUR,
+                keys=Sealer(SEALING_KEY).derive_all(pay_link.PURPOSE),
+            )
+        )
+        async with serving(HttpApp([pages], type_base=TYPE_BASE)) as served:
+            yield served
 
-    # Estimates and choices share one bucket; without a token left a page still shows, without an estimate.
-    assert b"At the present rate" not in (await client.get(path)).body
+
+async def test_bad_addresses_are_limited_and_good_ones_are_not(service: Service, limited: Served) -> None:
+    _, order = await order_in(service, "choose")
+    path = path_of(service, order)
+    replies: list[Any] = [await limited.request("GET", path + "x") for _ in range(5)]
+    assert [reply.status for reply in replies] == [404, 404, 404, 429, 429]
+    assert int(dict(replies[-1].headers)["retry-after"]) > 0
+    assert b"Too many tries" in replies[-1].body
+    assert (await limited.request("GET", path)).status == 200
+
+
+async def test_what_makes_the_provider_work_is_limited(service: Service, limited: Served) -> None:
+    _, order = await order_in(service, "choose")
+    path = path_of(service, order)
     for _ in range(3):
-        assert b"at the present rate" in (await client.get(path + "?coin=ltc")).body
-    assert b"The exact amount is shown in the next step." in (await client.get(path + "?coin=ltc")).body
-    async with limited.session.post(limited.base_url + path + "/coin", data={"coin": "btc"}) as reply:
-        assert reply.status == 429
-    assert (await client.get(path)).status == 200
+        assert b"at the present rate" in (await limited.request("GET", path + "?coin=ltc")).body
+    # Without a token left the page still shows, without an estimate; a choice is put off.
+    last = await limited.request("GET", path + "?coin=ltc")
+    assert b"The exact amount is shown in the next step." in last.body
+    assert (await limited.request("POST", path + "/coin")).status == 429
+    assert (await limited.request("GET", path)).status == 200
