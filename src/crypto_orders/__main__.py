@@ -35,6 +35,13 @@ products = _group("What is sold, and for how much.")
 cli.add_typer(accounts, name="accounts")
 cli.add_typer(keys, name="keys")
 cli.add_typer(products, name="products")
+operators = _group("People who sign in to the admin's pages.")
+cli.add_typer(operators, name="operators")
+
+_Email = Annotated[str, typer.Argument(help="The operator's e-mail address.")]
+_PasswordFile = Annotated[
+    Path | None, typer.Option(help="The file that holds the password; without it one is made up and shown.")
+]
 
 
 @cli.command()
@@ -124,7 +131,13 @@ def check() -> None:
     """Ask the database for every invariant; exit 1 and show the rows when one is broken."""
     from crypto_orders import administration
 
-    broken = _on_database(_settings(), administration.broken_invariants)
+    settings = _settings()
+    broken = _on_database(
+        settings,
+        lambda dsn: administration.broken_invariants(
+            dsn, allow_insecure_webhooks=settings.allow_insecure_webhooks
+        ),
+    )
     for violation in broken:
         typer.echo(f"{violation.name} is broken: {violation.rule}")
         for row in violation.rows:
@@ -145,10 +158,13 @@ def rotate_sealing_key() -> None:
 
     settings = _settings()
     done = _on_database(settings, lambda dsn: administration.rotate_sealing_key(dsn, settings))
-    typer.echo(f"webhook endpoints sealed anew: {done.endpoints}")
-    for endpoint_id in done.unreadable:
-        typer.echo(f"sealed under an unknown key: {ids.prefixed('whk', endpoint_id)}")
-    if done.unreadable:
+    typer.echo(f"operators' second factors sealed anew: {done.operators.operators}")
+    typer.echo(f"webhook endpoints sealed anew: {done.webhooks.endpoints}")
+    unreadable = [ids.prefixed("whk", found) for found in done.webhooks.unreadable]
+    unreadable += [ids.prefixed("opr", found) for found in done.operators.unreadable]
+    for name in unreadable:
+        typer.echo(f"sealed under an unknown key: {name}")
+    if unreadable:
         raise typer.Exit(1)
 
 
@@ -253,6 +269,97 @@ def set_product(
             lambda dsn: administration.set_product(dsn, product, price_cents, currency, active=active),
         )
     )
+
+
+@operators.command("create")
+def create_operator(
+    email: _Email,
+    *,
+    role: Annotated[str, typer.Option(help="viewer looks, support works on orders, admin also overrides.")],
+    name: Annotated[str | None, typer.Option(help="What to call them.")] = None,
+    password_file: _PasswordFile = None,
+) -> None:
+    """Make an operator and show them as JSON, with the password this one time when it was made up."""
+    from crypto_orders import administration
+
+    password = _password(password_file)
+    _on_operators(
+        lambda dsn: administration.create_operator(dsn, email, role=role, name=name, password=password)
+    )
+
+
+@operators.command("list")
+def list_operators() -> None:
+    """List operators, the disabled ones last, a line of JSON each."""
+    from crypto_orders import administration
+
+    for line in _on_database(_settings(), administration.list_operators):
+        typer.echo(line)
+
+
+@operators.command("set-role")
+def set_operator_role(
+    email: _Email, role: Annotated[str, typer.Argument(help="viewer, support or admin.")]
+) -> None:
+    """Change what an operator may do; they have to sign in again."""
+    from crypto_orders import administration
+
+    _on_operators(lambda dsn: administration.set_operator_role(dsn, email, role))
+
+
+@operators.command("set-password")
+def set_operator_password(email: _Email, *, password_file: _PasswordFile = None) -> None:
+    """Give an operator another password; they have to sign in again."""
+    from crypto_orders import administration
+
+    password = _password(password_file)
+    _on_operators(lambda dsn: administration.set_operator_password(dsn, email, password))
+
+
+@operators.command("disable")
+def disable_operator(email: _Email) -> None:
+    """Sign an operator out everywhere and keep them out."""
+    from crypto_orders import administration
+
+    _on_operators(lambda dsn: administration.disable_operator(dsn, email))
+
+
+@operators.command("enable")
+def enable_operator(email: _Email) -> None:
+    """Let a disabled operator sign in again."""
+    from crypto_orders import administration
+
+    _on_operators(lambda dsn: administration.enable_operator(dsn, email))
+
+
+@operators.command("reset-totp")
+def reset_operator_totp(email: _Email) -> None:
+    """Take the second factor away from an operator who lost it; they have to sign in again."""
+    from crypto_orders import administration
+
+    _on_operators(lambda dsn: administration.reset_operator_totp(dsn, email))
+
+
+def _on_operators(act: Callable[[str], Coroutine[None, None, str]]) -> None:
+    """Show what a piece of work on operators answers, or end with the sentence that says why not."""
+    from crypto_orders.domain.errors import Conflict, NotFound
+
+    try:
+        typer.echo(_on_database(_settings(), act))
+    except NotFound:
+        _end("there is no such operator.", 1)
+    except Conflict as refusal:
+        _end(refusal.detail, 1)
+
+
+def _password(path: Path | None) -> str | None:
+    """Read the password in a file: its first line."""
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        _end(f"{path} cannot be read: {error}.", 1)
 
 
 def _settings() -> "Settings":

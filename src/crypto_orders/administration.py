@@ -1,24 +1,27 @@
-"""What an operator does from the command line: accounts, keys and products, each with its audit row."""
+"""What is administered from the command line: accounts, keys, products, operators, each with an audit row."""
 
 import getpass
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from crypto_orders.kit import clock, ids
 from crypto_orders.kit.process import CannotStartError
 from crypto_orders.kit.sealing import Sealer
 from crypto_orders.settings import MISCONFIGURED_EXIT_CODE, Settings
-from crypto_orders.store import account_lists, invariants
+from crypto_orders.store import account_lists, invariants, operator_accounts
 from crypto_orders.store.account_lists import KeptKey
 from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool, open_pool
 from crypto_orders.store.invariants import Violation
+from crypto_orders.store.operator_accounts import OperatorAccount
 from crypto_orders.usecases import accounts, webhooks
+from crypto_orders.usecases import operator_accounts as operators
 from crypto_orders.usecases.accounts import KeyWanted
-from crypto_orders.usecases.webhooks import Resealed
+from crypto_orders.usecases.operator_accounts import Wanted, WithPassword
+from crypto_orders.usecases.passwords import Passwords
 
 T = TypeVar("T")
 
@@ -28,19 +31,30 @@ PAGE_ROWS: Final = 200
 """Keys fetched at once; all of them are shown."""
 
 
-async def broken_invariants(dsn: str) -> list[Violation]:
+async def broken_invariants(dsn: str, *, allow_insecure_webhooks: bool) -> list[Violation]:
     """Every invariant that the database breaks now. Its queries read everything and take their time."""
     pool = await open_pool(
         dsn, size=2, application_name="crypto-orders-check", settings={"statement_timeout": "0"}
     )
     try:
         async with pool.acquire() as conn:
-            return await invariants.violations(conn)
+            return await invariants.violations(conn, allow_insecure_webhooks=allow_insecure_webhooks)
     finally:
         await pool.close()
 
 
-async def rotate_sealing_key(dsn: str, settings: Settings) -> Resealed:
+OPERATORS_MAX: Final = 10_000
+"""Far more operators than one deployment has; all of them are shown."""
+
+
+class Rotated(NamedTuple):
+    """What was sealed anew under the first key: of webhook endpoints, and of operators' second factors."""
+
+    webhooks: webhooks.Resealed
+    operators: operators.Resealed
+
+
+async def rotate_sealing_key(dsn: str, settings: Settings) -> Rotated:
     """Seal every secret in the database under the first of the sealing keys.
 
     Raises CannotStartError when no sealing key is set.
@@ -49,7 +63,11 @@ async def rotate_sealing_key(dsn: str, settings: Settings) -> Resealed:
         sentence = "CRYPTO_ORDERS_SEALING_KEY is not set: set it to the new key, a comma and the old one."
         raise CannotStartError(sentence, MISCONFIGURED_EXIT_CODE)
     sealer = Sealer(settings.sealing_key.reveal())
-    return await _with_pool(dsn, lambda pool: webhooks.reseal(pool, sealer))
+
+    async def act(pool: Pool) -> Rotated:
+        return Rotated(await webhooks.reseal(pool, sealer), await operators.reseal(pool, sealer))
+
+    return await _with_pool(dsn, act)
 
 
 async def create_account(dsn: str, name: str, tier: str) -> str:
@@ -159,6 +177,103 @@ async def set_product(dsn: str, product: str, price_cents: int, currency: str, *
         )
 
     return await _with_pool(dsn, act)
+
+
+async def create_operator(dsn: str, email: str, *, role: str, name: str | None, password: str | None) -> str:
+    """Make an operator; the JSON, with the password when one was made up, which is never shown again.
+
+    Raises domain.errors.BadRequest for what cannot be used, Conflict when the address is taken.
+    """
+    wanted = Wanted(email=email, role=role, name=name, password=password)
+    entry = _entry("operator.create", email, {"role": role})
+
+    async def act(pool: Pool) -> str:
+        async with Passwords() as passwords:
+            return _with_password(await operators.create(pool, passwords, wanted, entry))
+
+    return await _with_pool(dsn, act)
+
+
+async def list_operators(dsn: str) -> list[str]:
+    """Operators by their addresses, the disabled ones last: a line of JSON each."""
+
+    async def act(pool: Pool) -> list[str]:
+        async with pool.acquire() as conn:
+            shown = await operator_accounts.listed(conn, limit=OPERATORS_MAX)
+        return [
+            json.dumps(
+                {
+                    "email": each.email,
+                    "name": each.name,
+                    "role": each.role,
+                    "second_factor": each.has_second_factor,
+                    "created_at": clock.to_iso(each.created_at),
+                    "last_seen_at": None if each.last_seen_at is None else clock.to_iso(each.last_seen_at),
+                    "disabled_at": None if each.disabled_at is None else clock.to_iso(each.disabled_at),
+                }
+            )
+            for each in shown
+        ]
+
+    return await _with_pool(dsn, act)
+
+
+async def set_operator_password(dsn: str, email: str, password: str | None) -> str:
+    """Give an operator another password; the JSON as of `create_operator`. Sessions end.
+
+    Raises domain.errors.BadRequest for what cannot be used, NotFound when there is no such operator.
+    """
+    entry = _entry("operator.set_password", email, {})
+
+    async def act(pool: Pool) -> str:
+        async with Passwords() as passwords:
+            return _with_password(await operators.set_password(pool, passwords, email, password, entry))
+
+    return await _with_pool(dsn, act)
+
+
+async def set_operator_role(dsn: str, email: str, role: str) -> str:
+    """Give an operator another role; the JSON. Raises domain.errors.BadRequest, NotFound, Conflict."""
+    entry = _entry("operator.set_role", email, {"role": role})
+    return await _with_pool(dsn, lambda pool: _shown(operators.set_role(pool, email, role, entry)))
+
+
+async def disable_operator(dsn: str, email: str) -> str:
+    """Keep an operator out from the next request on; the JSON. Raises domain.errors.NotFound, Conflict."""
+    entry = _entry("operator.disable", email, {})
+    return await _with_pool(dsn, lambda pool: _shown(operators.disable(pool, email, entry)))
+
+
+async def enable_operator(dsn: str, email: str) -> str:
+    """Let an operator sign in again; the JSON. Raises domain.errors.NotFound."""
+    entry = _entry("operator.enable", email, {})
+    return await _with_pool(dsn, lambda pool: _shown(operators.enable(pool, email, entry)))
+
+
+async def reset_operator_totp(dsn: str, email: str) -> str:
+    """Take a lost second factor away; the JSON. Raises domain.errors.NotFound."""
+    entry = _entry("operator.reset_second_factor", email, {})
+    return await _with_pool(dsn, lambda pool: _shown(operators.reset_second_factor(pool, email, entry)))
+
+
+async def _shown(changed: Awaitable[OperatorAccount]) -> str:
+    return _json(_operator(await changed))
+
+
+def _with_password(made: WithPassword) -> str:
+    told = {} if made.password is None else {"password": made.password}
+    return _json({**_operator(made.account), **told})
+
+
+def _operator(account: OperatorAccount) -> Mapping[str, object]:
+    return {
+        "email": account.email,
+        "name": account.name,
+        "role": account.role,
+        "second_factor": account.totp_sealed is not None,
+        "created_at": clock.to_iso(account.created_at),
+        "disabled_at": None if account.disabled_at is None else clock.to_iso(account.disabled_at),
+    }
 
 
 def _kept_key(key: KeptKey) -> Mapping[str, object]:

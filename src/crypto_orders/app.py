@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.metadata import version
+from socket import socket
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -29,7 +30,7 @@ from crypto_orders.domain.webhook_signature import header_family
 from crypto_orders.domain.webhook_url import UrlPolicy
 from crypto_orders.intake import notifications as intake
 from crypto_orders.intake.notifications import IntakeServices
-from crypto_orders.kit import openapi
+from crypto_orders.kit import openapi, server
 from crypto_orders.kit.application import HttpApp
 from crypto_orders.kit.encoding import encode_json
 from crypto_orders.kit.http import Call, Endpoint, HeaderParameter, RouteGroup
@@ -119,12 +120,15 @@ async def web(settings: Settings, database_url: str, *, hasher: Hasher | None = 
             await search_pool.close()
 
 
-async def work(settings: Settings, database_url: str, stop: asyncio.Event) -> None:
-    """Run the background jobs until `stop` is set."""
+async def work(
+    settings: Settings, database_url: str, stop: asyncio.Event, metrics_at: socket | None = None
+) -> None:
+    """Run the background jobs until `stop` is set, and tell on a bound socket what they count."""
     async with (
         _deployment(settings, database_url, "crypto-orders-worker") as deployment,
         webhooks_of(settings, deployment.pool) as sending,
         Courier(sending) as courier,
+        _telling(settings, deployment.pool, metrics_at),
     ):
         jobs = order_jobs(
             deployment,
@@ -133,6 +137,31 @@ async def work(settings: Settings, database_url: str, stop: asyncio.Event) -> No
             sweep_older_than_hours=settings.sweep_older_than_hours,
         )
         await run_jobs((*jobs, *webhook_jobs(courier)), stop)
+
+
+@asynccontextmanager
+async def _telling(settings: Settings, pool: Pool, bound: socket | None) -> AsyncGenerator[None]:
+    """Answer a worker's few endpoints on a bound socket, if there is one."""
+    if bound is None:
+        yield
+        return
+    type_base = settings.error_type_base or f"{settings.public_url}/docs/errors"
+    services = OperationsServices(
+        pool=pool,
+        metrics_token=settings.metrics_token.reveal() if settings.metrics_token else None,
+        openapi=b"",
+        sandbox=settings.sandbox,
+    )
+    group: RouteGroup[Any, Any] = operations.worker_routes(services)
+    answers = server.make_server(
+        HttpApp([group], type_base=type_base, translate=problems.translate), type_base=type_base
+    )
+    serving = asyncio.create_task(answers.serve(sockets=[bound]), name="worker metrics")
+    try:
+        yield
+    finally:
+        answers.should_exit = True
+        await serving
 
 
 def route_groups(

@@ -6,6 +6,7 @@ import os
 import signal
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from socket import socket
 from typing import Final
 
 import asyncpg
@@ -57,11 +58,7 @@ def _run(
 
 async def _serve(settings: Settings, dsn: str, stop: asyncio.Event) -> None:
     async with app.web(settings, dsn) as web:
-        try:
-            bound = server.bind(settings.host, settings.port)
-        except OSError as error:
-            sentence = f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}."
-            raise CannotStartError(sentence) from error
+        bound = _bound(settings.host, settings.port)
         logger.info("web_started", host=settings.host, port=settings.port, pid=os.getpid())
         if not stop.is_set():
             # While it serves, signals are the server's; it hands them back to us when it has finished.
@@ -70,9 +67,19 @@ async def _serve(settings: Settings, dsn: str, stop: asyncio.Event) -> None:
 
 
 async def _work(settings: Settings, dsn: str, stop: asyncio.Event) -> None:
+    port = settings.worker_metrics_port
+    metrics_at = _bound(settings.host, port) if port else None
     logger.info("workers_started", pid=os.getpid())
-    await app.work(settings, dsn, stop)
+    await app.work(settings, dsn, stop, metrics_at)
     logger.info("workers_stopped")
+
+
+def _bound(host: str, port: int) -> socket:
+    try:
+        return server.bind(host, port)
+    except OSError as error:
+        sentence = f"{host}:{port} cannot be listened on: {error.strerror}."
+        raise CannotStartError(sentence) from error
 
 
 def _stop_on_signals() -> asyncio.Event:

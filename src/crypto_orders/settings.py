@@ -234,6 +234,11 @@ class Settings:
     metrics_token: Secret | None = _secret_setting(
         "The bearer token that /metrics asks for; without it, only this machine is answered.", _secret, None
     )
+    worker_metrics_port: int = _setting(
+        "The port on which a worker answers /metrics, /livez and /readyz, at HOST; 0: none.",
+        _whole(0, 65535),
+        0,
+    )
 
     database_url: Secret | None = _secret_setting(
         "The PostgreSQL database, as postgresql://user:password@host/name. Without it the service runs a "

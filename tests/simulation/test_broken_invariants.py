@@ -1,6 +1,8 @@
 """Each invariant is broken by hand, behind the service's back, and is the one that is reported."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -99,6 +101,16 @@ async def put_a_good_history(conn: Conn) -> None:
     await conn.execute(INSERT_ATTEMPT, ACCOUNT, PENDING, 1, "2", CREATED)
 
 
+def attempt_at(address: str) -> str:
+    """An attempt that ended without an answer at an address."""
+    return (
+        "WITH begun AS (UPDATE webhook_deliveries"
+        " SET attempts = 1, attempt_no = 1, last_attempt_at = created_at RETURNING *)"
+        " INSERT INTO webhook_attempts (account_id, delivery_id, attempt_no, started_at, dialled_ip)"
+        f" SELECT account_id, delivery_id, 1, created_at, '{address}' FROM begun"
+    )
+
+
 BREAKS: dict[str, tuple[str, ...]] = {
     "repeated-amounts": (f"UPDATE orders SET payment_paid = 99 WHERE order_id = '{PAID}'",),
     "INV-01": (
@@ -146,6 +158,8 @@ BREAKS: dict[str, tuple[str, ...]] = {
         "UPDATE idempotency_keys SET order_id = 'ord_01h2xcejqtf2nbrexx3vqjhp49'",
     ),
     "INV-17": ("UPDATE webhook_deliveries SET attempt_no = 1",),
+    "INV-18": (attempt_at("10.1.2.3"),),
+    "INV-18-loopback": (attempt_at("::ffff:127.0.0.1"),),
     "INV-19": ("UPDATE webhook_deliveries SET status = 'delivered', delivered_at = now(), due_at = NULL",),
     "INV-20": ("UPDATE webhook_deliveries SET due_at = NULL",),
     "INV-21": (
@@ -185,3 +199,33 @@ async def test_what_breaks_an_invariant_is_reported_as_that_one(pool: Pool, name
     assert violation.name == name
     assert violation.rule == invariants.INVARIANTS[name].rule
     assert len(violation.rows) == 1
+
+
+ADDRESSES = Path(__file__).parents[1] / "data" / "not_public_addresses.txt"
+
+
+async def broken_by_addresses(conn: Conn) -> list[str]:
+    names = ("INV-18", "INV-18-loopback")
+    return [name for name in names if await conn.fetch(invariants.INVARIANTS[name].broken_by)]
+
+
+async def test_an_attempt_at_any_address_that_is_not_public_is_reported(pool: Pool) -> None:
+    listed = [line.split("#")[0].strip() for line in ADDRESSES.read_text().splitlines()]
+    addresses = [str(ip_address(line)) for line in listed if line]
+    async with pool.acquire() as conn:
+        await put_a_good_history(conn)
+        for address in addresses:
+            await conn.execute("DELETE FROM webhook_attempts")
+            await conn.execute(attempt_at(address))
+            assert len(await broken_by_addresses(conn)) == 1, address
+        for address in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"):
+            await conn.execute("DELETE FROM webhook_attempts")
+            await conn.execute(attempt_at(address))
+            assert await broken_by_addresses(conn) == [], address
+
+
+async def test_loopback_is_fine_where_insecure_webhooks_are_allowed(pool: Pool) -> None:
+    async with pool.acquire() as conn:
+        await put_a_good_history(conn)
+        await conn.execute(attempt_at("127.0.0.1"))
+        assert await invariants.violations(conn, allow_insecure_webhooks=True) == []

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from starlette.responses import Response
@@ -85,12 +85,22 @@ async def show_openapi(call: _Call) -> Response:
     return Response(call.deps.openapi, media_type="application/json")
 
 
+def worker_routes(services: OperationsServices) -> RouteGroup[OperationsServices, Any]:
+    """What a worker answers: whether it lives and can work, and what it counts."""
+    return RouteGroup(deps=services, endpoints=_OF_EVERY_PROCESS)
+
+
+_OF_EVERY_PROCESS: Final = (
+    Endpoint(method="GET", path="/livez", handler=live, scope=PUBLIC, response=Alive, documented=False),
+    Endpoint(method="GET", path="/readyz", handler=ready, scope=PUBLIC, response=Ready, documented=False),
+    Endpoint(method="GET", path="/metrics", handler=show_metrics, scope=PUBLIC, documented=False),
+)
+
+
 def routes(services: OperationsServices) -> RouteGroup[OperationsServices, Any]:
     """The endpoints that need no key."""
     endpoints = (
-        Endpoint(method="GET", path="/livez", handler=live, scope=PUBLIC, response=Alive, documented=False),
-        Endpoint(method="GET", path="/readyz", handler=ready, scope=PUBLIC, response=Ready, documented=False),
-        Endpoint(method="GET", path="/metrics", handler=show_metrics, scope=PUBLIC, documented=False),
+        *_OF_EVERY_PROCESS,
         Endpoint(method="GET", path="/openapi.json", handler=show_openapi, scope=PUBLIC, documented=False),
     )
     return RouteGroup(deps=services, endpoints=endpoints)

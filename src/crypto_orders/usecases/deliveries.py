@@ -295,7 +295,7 @@ async def replay_window(
 ) -> Replayed:
     """Replay the deliveries of a window that are neither pending nor in flight; `dry_run` only counts.
 
-    Without an account any endpoint is meant, and the audit row `entry` is kept.
+    Without an account any endpoint is meant, and every transaction keeps an audit row `entry` of its part.
 
     Raises:
         BadRequest: the window is empty or longer than 31 days.
@@ -303,18 +303,34 @@ async def replay_window(
         Conflict: it is deleted.
     """
     try:
-        owner, replayed = await _replay_window(pool, account_id, endpoint_id, window, dry_run=dry_run)
+        owner, matched, begun_at = await _counted(pool, account_id, endpoint_id, window)
     except DomainError as refusal:
         await _audit(pool, entry, "refused", str(refusal), account_id)
         raise
-    result = f"{replayed.queued} of {replayed.matched} queued"
-    await _audit(pool, entry, "counted" if dry_run else "queued", result, owner)
-    return replayed
+    if dry_run:
+        await _audit(pool, entry, "counted", f"0 of {matched} queued", owner)
+        return Replayed(matched, 0)
+    queued = 0
+
+    async def work(tx: Tx) -> int:
+        batch = await deliveries.replay_window(
+            tx, owner, endpoint_id, window, begun_at=begun_at, limit=REPLAY_BATCH
+        )
+        # Every transaction tells what it queued, and the first one even that it was nothing.
+        if entry is not None and (batch or not queued):
+            why = f"{batch} of {matched} queued"
+            await audit.record(tx, audit.with_result(entry, "queued", why, owner))
+        return batch
+
+    while batch := await transact(pool, work):
+        queued += batch
+    return Replayed(matched, queued)
 
 
-async def _replay_window(
-    pool: Pool, account_id: UUID | None, endpoint_id: UUID, window: Window, *, dry_run: bool
-) -> tuple[UUID, Replayed]:
+async def _counted(
+    pool: Pool, account_id: UUID | None, endpoint_id: UUID, window: Window
+) -> tuple[UUID, int, datetime]:
+    """Whose endpoint it is, how many deliveries the window holds, and the time of the look."""
     if not timedelta() < window.until - window.since <= REPLAY_WINDOW_MAX:
         raise BadRequest(f"until: Must be later than since, by at most {REPLAY_WINDOW_MAX.days} days.")
     async with pool.acquire() as conn:
@@ -325,17 +341,7 @@ async def _replay_window(
         if found.endpoint.deleted_at is not None:
             raise deleted()
         matched = await deliveries.count_window(conn, owner, endpoint_id, window)
-        begun_at = await deliveries.now(conn)
-    queued = 0
-
-    async def work(tx: Tx) -> int:
-        return await deliveries.replay_window(
-            tx, owner, endpoint_id, window, begun_at=begun_at, limit=REPLAY_BATCH
-        )
-
-    while not dry_run and (batch := await transact(pool, work)):
-        queued += batch
-    return owner, Replayed(matched, queued)
+        return owner, matched, await deliveries.now(conn)
 
 
 async def _change(
