@@ -1,7 +1,9 @@
 """A real browser for tests: how it is started, what it looks like, and what no page may do in it."""
 
+import asyncio
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,10 +47,14 @@ width => {
   };
   const pageWidth = Math.max(document.documentElement.scrollWidth, document.body.scrollWidth);
   if (pageWidth <= width) return null;
-  const wide = [...document.body.querySelectorAll("*")]
-    .filter(node => node.getBoundingClientRect().right > width + 0.5 && !scrolls(node))
+  const beyond = [...document.body.querySelectorAll("*")]
+    .filter(node => node.getBoundingClientRect().right > width + 0.5);
+  const outside = beyond.filter(node => !scrolls(node));
+  // What is hidden by its place alone leaves even a box that scrolls.
+  const wide = (outside.length ? outside : beyond)
     .map(node => `<${node.localName} class="${node.getAttribute("class") ?? ""}"> ends at `
-      + Math.round(node.getBoundingClientRect().right));
+      + Math.round(node.getBoundingClientRect().right)
+      + (getComputedStyle(node).position === "absolute" ? ", placed absolutely" : ""));
   return {pageWidth, wide};
 }
 """
@@ -161,14 +167,22 @@ class Guard:
         self.findings.append(f"policy: {told}")
 
 
-async def no_sideways_scroll(page: Page) -> None:
-    """Fail when the page can be scrolled sideways, naming what sticks out."""
+async def too_wide(page: Page) -> str | None:
+    """What makes the page scroll sideways, one element a line; None when nothing does."""
     size = page.viewport_size
     assert size is not None
     found = await page.evaluate(BEYOND_THE_EDGE, size["width"])
-    if found:
-        wide = "\n".join(found["wide"][:20])
-        pytest.fail(f"{page.url} is {found['pageWidth']} px wide in {size['width']} px:\n{wide}")
+    if not found:
+        return None
+    return "\n".join(
+        [f"{page.url} is {found['pageWidth']} px wide in {size['width']} px:", *found["wide"][:20]]
+    )
+
+
+async def no_sideways_scroll(page: Page) -> None:
+    """Fail when the page can be scrolled sideways, naming what sticks out."""
+    found = await too_wide(page)
+    assert found is None, found
 
 
 async def first_load_bytes(page: Page, path: str) -> int:
@@ -176,18 +190,28 @@ async def first_load_bytes(page: Page, path: str) -> int:
 
     Give it a page that has opened nothing yet: what a browser has kept weighs nothing.
     """
-    total = 0
+    weights: dict[str, int] = {}
+    awaited: dict[str, str] = {}
 
-    def add(finished: Any) -> None:
-        nonlocal total
-        total += int(finished["encodedDataLength"])
+    def started(sent: Any) -> None:
+        awaited[sent["requestId"]] = sent["request"]["url"]
+
+    def ended(told: Any) -> None:
+        awaited.pop(told["requestId"], None)
+        weights[told["requestId"]] = int(told.get("encodedDataLength", 0))
 
     session: Any = await page.context.new_cdp_session(page)
-    session.on("Network.loadingFinished", add)
+    session.on("Network.requestWillBeSent", started)
+    session.on("Network.loadingFinished", ended)
+    session.on("Network.loadingFailed", ended)
     await session.send("Network.enable")
-    await page.goto(path, wait_until="networkidle")
+    await page.goto(path)
+    end = time.monotonic() + DEADLINE_MS / 1000
+    while awaited:
+        assert time.monotonic() < end, f"{path} still waits for {list(awaited.values())}"
+        await asyncio.sleep(0.02)
     await session.detach()
-    return total
+    return sum(weights.values())
 
 
 async def settled(page: Page) -> None:
@@ -214,8 +238,8 @@ axe.run(document, {runOnly: %s, resultTypes: ["violations"]}).then(({violations}
 """
 
 
-async def axe_findings(page: Page) -> list[dict[str, str]]:
-    """What axe finds on the page as it stands, each with its rule, element and reason.
+async def axe_findings(page: Page) -> list[str]:
+    """What axe finds on the page as it stands: for each the rule, the element and the reason.
 
     It runs in a world of its own, which a page's policy does not reach and its scripts do not see.
     """
@@ -238,17 +262,18 @@ async def axe_findings(page: Page) -> list[dict[str, str]]:
                 },
             )
             assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"]["value"]
+        return [_told(page.url, finding) for finding in found["result"]["value"]]
     finally:
         await session.detach()
+
+
+def _told(url: str, finding: Any) -> str:
+    reasons = ["  " + line for line in (finding["summary"] or "").splitlines()]
+    first = f"{finding['impact']} {finding['id']}: {finding['help']}"
+    return "\n".join([first, f"  on {url}", f"  at {finding['target']}", f"  {finding['html']}", *reasons])
 
 
 async def axe(page: Page) -> None:
     """Fail with a listing when axe finds anything on the page as it stands."""
     findings = await axe_findings(page)
-    lines = [
-        f"{each['impact']} {each['id']}: {each['help']}\n  at {each['target']}\n  {each['html']}\n"
-        + "\n".join("  " + line for line in (each["summary"] or "").splitlines())
-        for each in findings
-    ]
-    assert not lines, "\n".join([f"axe found {len(lines)} on {page.url}:", *lines])
+    assert not findings, "\n".join([f"axe found {len(findings)} on {page.url}:", *findings])
