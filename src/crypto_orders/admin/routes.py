@@ -4,7 +4,22 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from crypto_orders.admin import account, operators, session, sign_in
+from crypto_orders.admin import (
+    account,
+    accounts,
+    audit,
+    dead_letters,
+    flags,
+    inbox,
+    operators,
+    orders,
+    overview,
+    products,
+    session,
+    sign_in,
+    stuck,
+    webhooks,
+)
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import Operator, SignInNeeded
 from crypto_orders.kit.http import Call, Endpoint, RouteGroup
@@ -17,6 +32,16 @@ ENDPOINTS: Final[tuple[Endpoint[AdminServices, Operator, Any, Any], ...]] = (
     *sign_in.ENDPOINTS,
     *account.ENDPOINTS,
     *operators.ENDPOINTS,
+    *orders.ENDPOINTS,
+    *overview.ENDPOINTS,
+    *flags.ENDPOINTS,
+    *stuck.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *dead_letters.ENDPOINTS,
+    *inbox.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *accounts.ENDPOINTS,
+    *products.ENDPOINTS,
 )
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from crypto_orders.domain.pay_link import pay_token
+from crypto_orders.domain.rate_limit import CUSTOMER_POLICY, Policy
 from crypto_orders.pages.site import Site, Templates
 from crypto_orders.store.connection import Pool
 from crypto_orders.usecases.access import OperatorAccess
@@ -17,7 +18,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class AdminServices:
     """One running service as its admin pages see it.
 
-    `search_pool` holds connections whose statements are planned anew for every needle.
+    `search_pool` holds connections whose statements are planned anew for every needle; `customer_policy` is
+    the rate limit of keys that have none of their own.
     """
 
     deployment: Deployment
@@ -29,6 +31,7 @@ class AdminServices:
     key_prefix: str
     key_mode: Literal["live", "test"]
     pay_link_key: bytes
+    customer_policy: Policy = CUSTOMER_POLICY
 
     @property
     def pool(self) -> Pool:

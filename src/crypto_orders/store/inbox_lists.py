@@ -72,6 +72,15 @@ async def newest(
     return await keyset.newest(conn, LISTING, _notification_of, equal=equal, limit=limit, after=after)
 
 
+GET = f"{LISTING.select}\n WHERE notification_id = $1"
+
+
+async def get(conn: Conn, notification_id: UUID) -> KeptNotification | None:
+    """One fact by its id."""
+    row = await conn.fetchrow(GET, notification_id)
+    return _notification_of(row) if row else None
+
+
 def _notification_of(row: Row) -> KeptNotification:
     return KeptNotification(
         notification_id=row["notification_id"],

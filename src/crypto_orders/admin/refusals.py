@@ -1,0 +1,57 @@
+"""Say in words why an action was refused, for the screen that it was asked from."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from crypto_orders.domain.errors import (
+    BadRequest,
+    Conflict,
+    DomainError,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
+from crypto_orders.domain.operator import SCOPES_OF_ROLE
+
+RUNBOOK: Final = "/docs/crypto-orders-ops-runbook"
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why nothing was done: the status of the page that says so, the words, and the runbook's part on it."""
+
+    status: int
+    words: str
+    runbook: str | None = None
+
+
+def runbook(section: str) -> str:
+    """The address of a section of the runbook."""
+    return f"{RUNBOOK}#{section}"
+
+
+def refusal_of(error: DomainError, section: str | None = None) -> Refusal:
+    """A refusal as people read it; `section` is the runbook's part about what was tried."""
+    status, words = _told(error)
+    return Refusal(status=status, words=words, runbook=runbook(section) if section else None)
+
+
+def _told(error: DomainError) -> tuple[int, str]:
+    match error:
+        case BadRequest():
+            return 400, error.detail
+        case ValidationFailed():
+            fields = [f"{name}: {text}" for name, texts in error.field_errors.items() for text in texts]
+            return 400, "; ".join([*fields, *error.form_errors]) + "."
+        case Forbidden():
+            roles = [role for role, scopes in SCOPES_OF_ROLE.items() if error.scope in scopes]
+            return 403, f"This needs the role {' or '.join(roles)} ({error.scope})."
+        case Conflict():
+            return 409, error.detail
+        case Unavailable():
+            return 503, error.detail
+        case NotFound():
+            return 404, "There is no such thing, or no longer."
+        case _:
+            return 400, str(error)
