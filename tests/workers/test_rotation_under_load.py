@@ -52,7 +52,7 @@ async def test_no_delivery_fails_while_secrets_are_sealed_under_a_new_key(
                 return await conn.fetchval(DELIVERED) == told
 
         await eventually(all_delivered)
-    assert (done.endpoints, done.unreadable) == (ENDPOINTS, ())
+    assert (done.webhooks.endpoints, done.webhooks.unreadable) == (ENDPOINTS, ())
     async with pool.acquire() as conn:
         assert await conn.fetchval(FAILED) == 0
         sealed = {bytes(row["secret_sealed"]) for row in await conn.fetch("SELECT * FROM webhook_endpoints")}
