@@ -56,14 +56,58 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     drawer.close();
   }
+  const opening = event.target.closest("a[data-open]");
+  const part = opening && document.getElementById(opening.dataset.open);
+  if (part) {
+    event.preventDefault();
+    part.open = true;
+    part.scrollIntoView({ block: "start" });
+    part.querySelector("select, input:not([type=hidden]), textarea")?.focus();
+  }
 });
+
+// Addresses of a list name the filters that are on, and no others.
+for (const form of document.querySelectorAll("form[data-drop-blanks]")) {
+  form.addEventListener("formdata", (event) => {
+    for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+  });
+}
 
 document.addEventListener("htmx:after:swap", () => {
   if (drawer.firstElementChild && !drawer.matches(":modal")) openDrawer();
   else markRow();
 });
 
-window.addEventListener("popstate", () => location.reload());
+// The part of an open order that refreshes itself never takes the focus from whoever works in it, and leaves
+// open what they opened. What fails is tried again.
+
+function liveOf(event) {
+  const source = event.detail.ctx?.sourceElement;
+  return source?.id === "order-live" ? source : null;
+}
+
+function isAtWorkIn(part) {
+  return part.contains(document.activeElement);
+}
+
+let openedInLive = [];
+
+document.addEventListener("htmx:before:request", (event) => {
+  const live = liveOf(event);
+  if (live && (document.hidden || isAtWorkIn(live))) event.preventDefault();
+});
+
+document.addEventListener("htmx:before:swap", (event) => {
+  const live = liveOf(event);
+  if (!live) return;
+  if (event.detail.ctx.response.status >= 400 || isAtWorkIn(live)) event.preventDefault();
+  openedInLive = [...live.querySelectorAll("details[open][id]")].map((part) => part.id);
+});
+
+document.addEventListener("htmx:after:swap", () => {
+  for (const id of openedInLive) document.getElementById(id)?.setAttribute("open", "");
+  openedInLive = [];
+});
 
 if (drawer.firstElementChild) openDrawer();
 

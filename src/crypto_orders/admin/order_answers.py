@@ -1,0 +1,182 @@
+"""What actions on an order answer, in words: the provider's answer beside ours, and why one was refused."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from msgspec import Struct
+
+from crypto_orders.admin.order_advice import Section, section
+from crypto_orders.domain.errors import (
+    BadRequest,
+    Conflict,
+    DomainError,
+    Forbidden,
+    Unavailable,
+)
+from crypto_orders.domain.ipn_signature import read_json_exact
+from crypto_orders.domain.operator import SCOPES_OF_ROLE
+from crypto_orders.domain.order import Order
+from crypto_orders.domain.payment import Payment
+from crypto_orders.domain.provider_payment import MalformedPayment, ProviderPayment, parse_payment
+from crypto_orders.domain.said import order_status_of
+from crypto_orders.pages import formats
+
+CENTS: Final = 100
+
+STATUS_CHOICES: Final = tuple(
+    (word, str(order_status_of(word) or ""))
+    for word in (
+        "finished",
+        "partially_paid",
+        "confirming",
+        "confirmed",
+        "sending",
+        "waiting",
+        "failed",
+        "expired",
+        "refunded",
+    )
+)
+"""The provider's words, each with the order status it stands for."""
+
+
+class Row(Struct, frozen=True):
+    """One fact as we have it and as the provider says it."""
+
+    label: str
+    ours: str
+    theirs: str
+    differs: bool
+
+
+OUTCOMES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "applied": ("good", "Applied.", "The provider's word moved the order."),
+    "no_change": (
+        "info",
+        "Nothing to change.",
+        "The provider's word was applied before, so nothing is lost.",
+    ),
+    "flagged": (
+        "warn",
+        "Not moved; a flag was raised.",
+        "The provider confirms the word, but it does not move this order. Read its flags.",
+    ),
+    "superseded": (
+        "warn",
+        "Not moved.",
+        "The provider's word is kept, but another payment of this order counts more.",
+    ),
+    "unknown_status": (
+        "warn",
+        "Not moved.",
+        "The provider used a word that we do not know. It is kept, and a flag was raised.",
+    ),
+    "asked_lately": (
+        "info",
+        "Asked less than a minute ago.",
+        "This is the provider's stored answer. Ask again in a minute.",
+    ),
+    "no_payment": (
+        "info",
+        "There is nothing to ask about.",
+        "No address was ever made for this order, so the provider does not know it.",
+    ),
+    "provider_disagrees": (
+        "bad",
+        "The provider says otherwise.",
+        "Your word was not applied, its own was. Believe it, or override it with proof.",
+    ),
+    "provider_unreachable": (
+        "bad",
+        "The provider did not answer.",
+        "Nothing was changed. Try again in a minute.",
+    ),
+    "unknown_to_provider": (
+        "bad",
+        "The provider does not know this payment.",
+        "Nothing was changed. Check the payment id.",
+    ),
+    "other_order": (
+        "bad",
+        "The payment belongs to another order.",
+        "Nothing was changed. Look up which order it is.",
+    ),
+}
+"""What an outcome of asking or replaying means: its tone, what happened, and what follows."""
+
+_MORE_ON_OUTCOMES: Final[Mapping[str, str]] = {
+    "other_order": "payment-id",
+    "provider_disagrees": "override",
+}
+
+
+def more_on(outcome: str, anchor: str) -> Section:
+    """The section of the runbook about an outcome, or about the action that had it."""
+    return section(_MORE_ON_OUTCOMES.get(outcome, anchor))
+
+
+def refused_in_words(refusal: DomainError) -> tuple[int, str, str]:
+    """The status of a refusal, what it is called, and why it was refused."""
+    match refusal:
+        case Conflict():
+            return 409, "This could not be done.", refusal.detail
+        case Forbidden(scope=scope):
+            roles = " or ".join(role for role, scopes in SCOPES_OF_ROLE.items() if scope in scopes)
+            return 403, "Your role does not allow this.", f"It takes the role {roles} ({scope})."
+        case BadRequest():
+            return 400, "Something is missing.", refusal.detail
+        case Unavailable():
+            return 503, "Not at this moment.", refusal.detail
+        case _:
+            return 404, "This is not there any more.", "Load the order anew and look again."
+
+
+def compared(order: Order, payment: Payment | None, snapshot: bytes | None) -> tuple[Row, ...]:
+    """The provider's answer beside what we have; empty when there is none that can be read."""
+    said = _read(snapshot)
+    if said is None:
+        return ()
+    theirs_stands_for = order_status_of(said.payment_status)
+    status = f"{said.payment_status} ({theirs_stands_for or 'a word we do not know'})"
+    ours = f"{payment.provider_status} ({order.status})" if payment else str(order.status)
+    rows = [Row("Status", ours, status, theirs_stands_for is not order.status)]
+    if payment is not None:
+        rows += [
+            _row("Expected", payment.pay_amount, said.pay_amount, said.pay_currency),
+            _row("Received", payment.actually_paid, said.actually_paid, said.pay_currency),
+            _texts("Address", payment.pay_address, said.pay_address),
+        ]
+    price = Decimal(order.price_cents) / CENTS
+    rows.append(
+        Row(
+            "Price",
+            formats.fiat(order.price_cents, order.price_currency),
+            formats.crypto(said.price_amount, said.price_currency),
+            said.price_amount is not None and said.price_amount != price,
+        )
+    )
+    rows.append(_texts("Order", order.order_id, said.order_id))
+    return tuple(rows)
+
+
+def _read(snapshot: bytes | None) -> ProviderPayment | None:
+    if snapshot is None:
+        return None
+    try:
+        return parse_payment(read_json_exact(snapshot))
+    except (ValueError, MalformedPayment):
+        return None
+
+
+def _row(label: str, ours: Decimal | None, theirs: Decimal | None, coin: str | None) -> Row:
+    return Row(
+        label,
+        formats.crypto(ours, coin),
+        formats.crypto(theirs, coin),
+        (ours or Decimal(0)) != (theirs or Decimal(0)),
+    )
+
+
+def _texts(label: str, ours: str | None, theirs: str | None) -> Row:
+    return Row(label, ours or "—", theirs or "—", theirs is not None and ours != theirs)
