@@ -1,4 +1,4 @@
-"""The published pages as Markdown: which there are, in which order, and the words of this deployment in them."""
+"""The published pages as Markdown: which there are, in which order, and where they are."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 from typing import Final, NamedTuple
+
+PREFIX: Final = "/docs"
+INDEX_PATH: Final = PREFIX
+API_PATH: Final = f"{PREFIX}/api"
+TRY_PATH: Final = f"{PREFIX}/try"
+SEARCH_PATH: Final = f"{PREFIX}/search"
 
 RUNBOOK: Final = "crypto-orders-ops-runbook"
 ERRORS: Final = "errors"
@@ -76,5 +82,5 @@ def placeholders(facts: Facts) -> Mapping[str, str]:
 def source(name: str, facts: Facts) -> str:
     """A page's Markdown with this deployment's words. KeyError when it asks for one that there is not."""
     words = placeholders(facts)
-    text = files(__package__).joinpath("pages", f"{name}.md").read_text(encoding="utf-8")
+    text = files("crypto_orders.docs").joinpath("pages", f"{name}.md").read_text(encoding="utf-8")
     return _PLACEHOLDER.sub(lambda found: words[found[1]], text)
