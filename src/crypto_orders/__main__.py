@@ -385,7 +385,10 @@ def _on_database(settings: "Settings", act: Callable[[str], Coroutine[None, None
     import asyncpg
 
     from crypto_orders.database import database
+    from crypto_orders.kit import log
 
+    # What a command answers is on standard output, alone; the audit trail has the rest.
+    log.configure(level="warning", process="command", stream=sys.stderr)
     with database(settings) as dsn:
         try:
             return asyncio.run(act(dsn))

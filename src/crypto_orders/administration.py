@@ -185,7 +185,7 @@ async def create_operator(dsn: str, email: str, *, role: str, name: str | None, 
     Raises domain.errors.BadRequest for what cannot be used, Conflict when the address is taken.
     """
     wanted = Wanted(email=email, role=role, name=name, password=password)
-    entry = _entry("operator.create", email, {"role": role})
+    entry = _entry("operator.create", email.strip().lower(), {"role": role})
 
     async def act(pool: Pool) -> str:
         async with Passwords() as passwords:
