@@ -13,7 +13,7 @@ from crypto_orders.admin.refusals import Refusal, refusal_of, runbook
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
 from crypto_orders.domain.errors import BadRequest, DomainError, Forbidden, NotFound
-from crypto_orders.domain.operator import OVERRIDE
+from crypto_orders.domain.operator import OVERRIDE, READ
 from crypto_orders.domain.order import Evidence, FlagKind, Via
 from crypto_orders.kit import ids
 from crypto_orders.kit.http import Endpoint
@@ -340,7 +340,15 @@ def _line(fact: Evidence) -> EvidenceLine:
 
 
 ENDPOINTS: tuple[Endpoint[AdminServices, Operator, Any, Any], ...] = (
-    screen("/admin/counts", show_counts),
+    Endpoint(
+        method="GET",
+        path="/admin/counts",
+        handler=show_counts,
+        scope=READ,
+        media_types=("application/json",),
+        documented=False,
+        from_page=True,
+    ),
     screen(PATH, show_flags, query=FlagsQuery),
     screen(f"{PATH}/{{flag_id:flg}}", show_flag, query=DoneQuery),
     action(f"{PATH}/{{flag_id:flg}}/resolve", resolve_flag, body=ResolveForm),

@@ -11,7 +11,7 @@ from crypto_orders.admin import charts
 from crypto_orders.admin.charts import Bars, Spark
 from crypto_orders.admin.lists import address, capped
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Operator, page, screen
+from crypto_orders.admin.session import AdminCall, Operator, page, screen, see_other
 from crypto_orders.domain.order import Status
 from crypto_orders.kit import ids
 from crypto_orders.kit.http import Endpoint
@@ -157,7 +157,9 @@ async def show_overview(call: AdminCall[None, OverviewQuery]) -> Response:
 
 
 async def show_tiles(call: AdminCall[None, None]) -> Response:
-    """The tiles alone, for the page that refreshes them."""
+    """The tiles alone, for the page that refreshes them; whoever follows the address gets that page."""
+    if call.header("hx-request") is None:
+        return see_other(PATH)
     async with call.deps.pool.acquire() as conn:
         now = await overview.now(conn)
         tiles = await _tiles(conn, now)
