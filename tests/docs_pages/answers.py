@@ -1,8 +1,8 @@
 """Compares what a request answered with what its page shows: exact words, and shapes where values vary.
 
 Everything shown has to be there, and nothing that is there may be missing from the page unless it says `…`.
-Instants, ids, amounts of coins and the like differ from run to run: they need the same shape, and one shown id
-has to stand for one real id throughout a page.
+Instants, ids, amounts of coins and the like differ from run to run: they need the same shape, and one shown
+id has to stand for one real id throughout a page.
 """
 
 import json
@@ -70,7 +70,7 @@ class Answers:
         return self._differs(json.loads(shown, parse_float=Decimal), real, "")
 
     def difference_of_text(self, shown: str, printed: str) -> str | None:
-        """What differs between shown and real lines, or None; a line of `…` stands for any number of lines."""
+        """What differs between shown and real lines, or None; a line of `…` stands for any number of them."""
         pattern = re.escape(shown.strip()).replace(re.escape(f"\n{ANYTHING}\n"), "\n(?:.*\n)*")
         pattern = pattern.replace(re.escape(f"\n{ANYTHING}"), "(?:\n.*)*").replace(re.escape(ANYTHING), ".*")
         got = "\n".join(line.rstrip() for line in printed.replace("\r", "").strip().splitlines())

@@ -1,7 +1,7 @@
 """A reader of the published pages with a shell: the variables the pages speak of, and words to set a scene.
 
-Blocks fenced as `sh` are the page's requests and are followed by their answers; blocks fenced as `sh test` are
-not published and set the scene with the functions below.
+Blocks fenced as `sh` are the page's requests and are followed by their answers; blocks fenced as `sh test`
+are not published and set the scene with the functions below.
 """
 
 import re
@@ -29,13 +29,18 @@ start() {
 }
 # pay [AMOUNT]: the payer sends what is due, or so much.
 pay() {
-  if [ -n "$1" ]; then sandbox "payments/$PAYMENT/pay" "{\"amount\": $1}"; else sandbox "payments/$PAYMENT/pay" '{}'; fi
+  if [ -n "$1" ]; then sandbox "payments/$PAYMENT/pay" "{\"amount\": $1}"
+  else sandbox "payments/$PAYMENT/pay" '{}'; fi
 }
 pay_again() { sandbox "payments/$PAYMENT/redeposit" "{\"amount\": $1}"; }
 provider_says() { sandbox "payments/$PAYMENT/status" "{\"payment_status\": \"$1\"}"; }
 notifications_get_lost() { sandbox faults "{\"drop_ipns\": $1}"; }
-becomes() { until customer "$BASE/v1/billing/crypto-orders/$ORDER" | grep -q "\"status\":\"$1\""; do sleep 0.05; done; }
-provider_has() { until curl -sS "$SANDBOX/sandbox/payments?payment_id=$PAYMENT" | grep -q "\"$1\""; do sleep 0.05; done; }
+becomes() {
+  until customer "$BASE/v1/billing/crypto-orders/$ORDER" | grep -q "\"status\":\"$1\""; do sleep 0.05; done
+}
+provider_has() {
+  until curl -sS "$SANDBOX/sandbox/payments?payment_id=$PAYMENT" | grep -q "\"$1\""; do sleep 0.05; done
+}
 cancel() { customer -X POST "$BASE/v1/billing/crypto-orders/$ORDER/cancel" > answer.json; }
 flagged() {
   until support "$BASE/v1/admin/flags?state=open&kind=$1" | grep -q "$ORDER"; do sleep 0.05; done
@@ -49,7 +54,10 @@ endpoint_answers() { curl -sS -X POST "$HOOK/answers/$1" > answer.json; }
 # From here on `curl` asks until it is told that it asked too often.
 until_limited() {
   curl -s -o answer.json "$BASE/v1/whoami?n=[1-70]"
-  curl() { until command curl "$@" > answer.json && grep -q rate-limited answer.json; do :; done; cat answer.json; }
+  curl() {
+    until command curl "$@" > answer.json && grep -q rate-limited answer.json; do :; done
+    cat answer.json
+  }
 }
 another_customer() {
   ACCOUNT=$(support "$BASE/v1/admin/accounts" --json "{\"name\": \"$1\"}" | field account_id)
@@ -59,7 +67,7 @@ another_customer() {
 
 
 class Step(NamedTuple):
-    """A shell block of a page, whether it is published, and the kind and text of the answer shown after it."""
+    """A shell block of a page, whether it is published, and the kind and text of the answer after it."""
 
     commands: str
     published: bool

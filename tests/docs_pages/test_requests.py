@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from crypto_orders import app
 from crypto_orders.docs import library
-from crypto_orders.docs.library import Facts
-from crypto_orders.settings import Settings
 from crypto_orders.store.connection import Pool
 from tests.docs_pages.answers import Answers
 from tests.docs_pages.reader import SCENES, Step, steps_of
@@ -65,7 +64,10 @@ async def hook() -> AsyncGenerator[str]:
 async def variables(service: Service, hook_url: str, database_url: str) -> dict[str, str]:
     """What the pages' requests speak of, and what the scenes need."""
     customer = await service.customer()
-    admin, overriding = await service.admin(), await service.admin("admin:read", "admin:write", "admin:override")
+    admin, overriding = (
+        await service.admin(),
+        await service.admin("admin:read", "admin:write", "admin:override"),
+    )
 
     def key_of(headers: dict[str, str]) -> str:
         return headers["Authorization"].removeprefix("Bearer ")
@@ -99,17 +101,11 @@ def check(step: Step, printed: str, answers: Answers) -> None:
     assert difference is None, f"{difference}\n{step.commands}\n{printed}"
 
 
-def facts_of(settings: Settings) -> Facts:
-    """What the pages tell of a deployment with these settings."""
-    told = {name: getattr(settings, name) for name in Facts.__dataclass_fields__ if hasattr(settings, name)}
-    return Facts(**told, key_mode="test" if settings.sandbox else "live")
-
-
 @pytest.mark.parametrize("name", library.NAMES)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 async def test_a_page_tells_what_happens(name: str, database_url: str, pool: Pool, tmp_path: Path) -> None:
     async with running(database_url, pool, tmp_path, **LIMITS_AS_SHIPPED) as service, hook() as hook_url:
-        page = library.source(name, facts_of(service.settings))
+        page = library.source(name, app.facts_of(service.settings))
         session = Session(tmp_path, await variables(service, hook_url, database_url))
         await asyncio.to_thread(session.run, SCENES)
         answers = Answers()

@@ -112,7 +112,7 @@ def render(source: str) -> Document:
     tokens = [token for token in parser.parse(source) if not (token.type == "fence" and token.info == SCENE)]
     sections: list[Section] = []
     title = ""
-    for part in _parts(tokens):
+    for part in filter(None, _parts(tokens)):
         heading, anchor, level = _heading_of(part)
         body = part[3:] if heading else part
         if level == PAGE_LEVEL:
@@ -150,10 +150,8 @@ def _parts(tokens: Sequence[Token]) -> Iterable[Sequence[Token]]:
         for index, token in enumerate(tokens)
         if token.type == "heading_open" and token.level == 0 and int(token.tag[1:]) <= DEPTH_MAX
     ]
-    ends = [*starts[1:], len(tokens)]
-    if starts and starts[0] > 0:
-        yield tokens[: starts[0]]
-    for start, end in zip(starts, ends, strict=True):
+    yield tokens[: starts[0]] if starts else tokens
+    for start, end in pairwise((*starts, len(tokens))):
         yield tokens[start:end]
 
 
