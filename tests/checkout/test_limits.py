@@ -1,4 +1,4 @@
-"""Who tries addresses, or makes the provider work, is slowed down; who only looks is not."""
+"""A process by itself: who tries addresses or makes the provider work is slowed down, who looks is not."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -68,3 +68,16 @@ async def test_what_makes_the_provider_work_is_limited(service: Service, limited
     assert b"The exact amount is shown in the next step." in last.body
     assert (await limited.request("POST", path + "/coin")).status == 429
     assert (await limited.request("GET", path)).status == 200
+
+
+async def test_without_a_list_of_coins_the_page_goes_on_looking(service: Service, limited: Served) -> None:
+    _, order = await order_in(service, "choose")
+    path = path_of(service, order)
+    await service.sandbox.post("/sandbox/faults", {"api_status": 503})
+    page = (await limited.request("GET", path)).body
+    assert b"The list of coins cannot be loaded at this moment." in page
+    assert b"hx-get" in page
+    assert b"coin=btc" not in page
+    form = [("content-type", "application/x-www-form-urlencoded")]
+    answer = await limited.request("POST", path + "/coin", body=b"coin=btc", headers=form)
+    assert answer.status == 400

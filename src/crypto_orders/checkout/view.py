@@ -70,7 +70,6 @@ class Payable:
 
     coin: Coin
     amount: str
-    amount_shown: Markup
     address: str
     memo: str | None
     uri: str | None
@@ -207,11 +206,9 @@ def _payable(payment: Payment | None) -> Payable | None:
     coin = coin_of(payment.pay_currency, payment.network)
     memo = payment.payin_extra_id or None
     uri = None if memo else payment_uri(coin.code, payment.pay_address, payment.pay_amount)
-    amount = formats.crypto(payment.pay_amount)
     return Payable(
         coin=coin,
-        amount=amount,
-        amount_shown=ltr(f"{amount} {coin.ticker}"),
+        amount=formats.crypto(payment.pay_amount),
         address=payment.pay_address,
         memo=memo,
         uri=uri,
