@@ -13,6 +13,9 @@ from crypto_orders.kit.metrics import REGISTRY
 FAILURE_PAUSE_SECONDS_MAX = 30.0
 """A job that keeps failing is tried at least this often: the cause may be gone by then."""
 
+FAILURE_PAUSE_SECONDS_MIN = 0.25
+"""What a job rests after its first failure, even one that never rests otherwise."""
+
 RUNS = Counter("crypto_orders_worker_runs", "Runs of a job.", ("job", "outcome"), registry=REGISTRY)
 
 _log = log.get()
@@ -47,7 +50,8 @@ async def _run(job: Job, stop: asyncio.Event) -> None:
             failures += 1
             RUNS.labels(job.name, "failed").inc()
             _log.warning("worker_job_failed", job=job.name, failures=failures, exc_info=error)
-            pause = min(FAILURE_PAUSE_SECONDS_MAX, job.pause_seconds * 2 ** min(failures, 8))
+            pause = max(job.pause_seconds, FAILURE_PAUSE_SECONDS_MIN) * 2 ** min(failures, 8)
+            pause = min(FAILURE_PAUSE_SECONDS_MAX, pause)
             await _rest(stop, pause * random.uniform(0.5, 1))  # noqa: S311 - a pause, no secret
             continue
         failures = 0
