@@ -23,6 +23,9 @@ from crypto_orders.api.operations import OperationsServices
 from crypto_orders.api.services import Services
 from crypto_orders.checkout import payment_page
 from crypto_orders.checkout.payment_page import PayServices
+from crypto_orders.docs import routes as docs_pages
+from crypto_orders.docs.library import Facts
+from crypto_orders.docs.routes import DocsServices
 from crypto_orders.domain import pay_link
 from crypto_orders.domain.order import Rules
 from crypto_orders.domain.rate_limit import Policy
@@ -61,7 +64,7 @@ once hold four of them."""
 SEARCH_TIMEOUT_MS = 3_000
 
 
-PAGE_PACKAGES: Final = ("pages", "admin", "checkout")
+PAGE_PACKAGES: Final = ("pages", "admin", "checkout", "docs")
 """The packages whose static files browsers load."""
 
 API_ENDPOINTS: Final[tuple[Endpoint[Any, Any, Any, Any], ...]] = (
@@ -201,21 +204,14 @@ def route_groups(
             )
         ),
     ]
-    operations_services = OperationsServices(
-        pool=deployment.pool,
-        metrics_token=settings.metrics_token.reveal() if settings.metrics_token else None,
-        openapi=openapi_document(settings),
-        sandbox=settings.sandbox,
-    )
+    openapi_json = openapi_document(settings)
     site = site_of(settings)
-    payment_pages = payment_page.routes(
-        PayServices(
-            deployment=deployment,
-            templates=Templates(site, "checkout"),
-            limiter=limiter,
-            policy=auth.failure_policy,
-            keys=sending.sealer.derive_all(pay_link.PURPOSE),
-        )
+    payer_services = PayServices(
+        deployment=deployment,
+        templates=Templates(site, "checkout"),
+        limiter=limiter,
+        policy=auth.failure_policy,
+        keys=sending.sealer.derive_all(pay_link.PURPOSE),
     )
     access = OperatorAccess(pool=deployment.pool, passwords=passwords, limiter=limiter, sealer=sending.sealer)
     if not auth.failure_policy.limits:
@@ -223,14 +219,26 @@ def route_groups(
         access = replace(access, tries_of_an_email=UNLIMITED, tries_of_an_address=UNLIMITED)
     return [
         *groups,
-        operations.routes(operations_services),
+        operations.routes(_operations_services(settings, deployment.pool, openapi_json)),
         assets.routes(site.assets),
-        payment_pages,
-        admin_pages.routes(_admin_services(services, access, site)),
+        docs_pages.routes(_docs_services(settings, site, openapi_json)),
+        payment_page.routes(payer_services),
+        admin_pages.routes(_admin_services(services, access, site, auth.customer_policy)),
     ]
 
 
-def _admin_services(services: Services, access: OperatorAccess, site: Site) -> AdminServices:
+def _operations_services(settings: Settings, pool: Pool, openapi_json: bytes) -> OperationsServices:
+    return OperationsServices(
+        pool=pool,
+        metrics_token=settings.metrics_token.reveal() if settings.metrics_token else None,
+        openapi=openapi_json,
+        sandbox=settings.sandbox,
+    )
+
+
+def _admin_services(
+    services: Services, access: OperatorAccess, site: Site, customer_policy: Policy
+) -> AdminServices:
     return AdminServices(
         deployment=services.deployment,
         search_pool=services.search_pool,
@@ -241,6 +249,7 @@ def _admin_services(services: Services, access: OperatorAccess, site: Site) -> A
         key_prefix=services.key_prefix,
         key_mode=services.key_mode,
         pay_link_key=services.pay_link_key,
+        customer_policy=customer_policy,
     )
 
 
@@ -252,6 +261,37 @@ def site_of(settings: Settings) -> Site:
         public_url=settings.public_url,
         sandbox=settings.sandbox,
         assets=Assets(PAGE_PACKAGES),
+    )
+
+
+def _docs_services(settings: Settings, site: Site, openapi_json: bytes) -> DocsServices:
+    return DocsServices(
+        site=site, facts=facts_of(settings), openapi=openapi_json, tries=not settings.is_production
+    )
+
+
+def facts_of(settings: Settings) -> Facts:
+    """What the published pages tell of this deployment."""
+    return Facts(
+        brand_name=settings.brand_name,
+        brand_slug=settings.brand_slug,
+        header_prefix=settings.header_prefix,
+        key_prefix=settings.key_prefix,
+        key_mode="test" if settings.sandbox else "live",
+        public_url=settings.public_url,
+        error_type_base=settings.error_type_base,
+        default_pay_currency=settings.default_pay_currency or "chosen by the payer on the page",
+        pay_window_minutes=settings.pay_window_minutes,
+        pay_tolerance_percent=settings.pay_tolerance_percent,
+        open_orders_max=settings.open_orders_max,
+        unpaid_orders_per_day_max=settings.unpaid_orders_per_day_max,
+        sweep_every_minutes=settings.sweep_every_minutes,
+        sweep_older_than_hours=settings.sweep_older_than_hours,
+        idempotency_mismatch=settings.idempotency_mismatch,
+        rate_limit_customer_capacity=settings.rate_limit_customer_capacity,
+        rate_limit_customer_per_second=settings.rate_limit_customer_per_second,
+        rate_limit_admin_capacity=settings.rate_limit_admin_capacity,
+        rate_limit_admin_per_second=settings.rate_limit_admin_per_second,
     )
 
 
