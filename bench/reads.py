@@ -268,7 +268,7 @@ INSERT INTO api_keys (key_sha256, key_id, mode, scopes, prefix) VALUES ($1, $2, 
 
 async def fill(server: EmbeddedPostgres, orders: int) -> None:
     """Migrate and fill the service's database."""
-    await migrate.migrate(server.dsn, migrate.shipped())
+    await migrate.migrate(server.owner_dsn, migrate.shipped(), service_role="crypto_orders")
     conn = await asyncpg.connect(server.superuser_dsn.replace("@/postgres?", "@/crypto_orders?"))
     await seed(conn, orders)
     await conn.execute(ADMIN_KEY, hashlib.sha256(KEY.encode()).digest(), uuid4())

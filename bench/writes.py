@@ -151,7 +151,7 @@ def create_script() -> str:
         f"\\set a random(0, {ACCOUNTS - 1})\n\\set r random(1, 9000000000000000000)\n\\set n random(0, 99999)\n"
         + with_values(keys.FIND, [KEY_SQL])
         + "BEGIN;\n"
-        + with_values(checkouts.LOCK_ACCOUNT, [ACCOUNT_SQL])
+        + with_values(checkouts.LOCK_ACCOUNT.replace("'{account_id}'", ACCOUNT_SQL), [])
         + with_values(checkouts.START, start)
         + "COMMIT;\n"
         + with_values(checkouts.MINTED, minted)
@@ -366,8 +366,8 @@ async def measure() -> list[Pair]:
         server = EmbeddedPostgres(Path(directory) / "postgres")
         server.start()
         try:
-            await migrate.migrate(server.dsn, migrate.shipped())
-            conn = await asyncpg.connect(server.dsn)
+            await migrate.migrate(server.owner_dsn, migrate.shipped(), service_role="crypto_orders")
+            conn = await asyncpg.connect(server.owner_dsn)
             await conn.execute(SEED)
             await conn.execute(SEED_ORDERS)
             async with web(server.dsn, CONNECTIONS):

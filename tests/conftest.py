@@ -19,9 +19,10 @@ _database_numbers: Iterator[int] = itertools.count(1)
 
 
 class ClusterAddress(NamedTuple):
-    """How to reach the run's cluster: as the service's role, as the superuser, and with which programs."""
+    """How to reach the run's cluster: as the service's role, the tables' owner and the superuser."""
 
     dsn: str
+    owner_dsn: str
     superuser_dsn: str
     programs: str
 
@@ -30,7 +31,7 @@ def _cluster_of(config: pytest.Config) -> ClusterAddress:
     if _cluster_key not in config.stash:
         config.stash[_cluster_key] = Cluster()
     server = config.stash[_cluster_key].server
-    return ClusterAddress(server.dsn, server.superuser_dsn, str(server.programs))
+    return ClusterAddress(server.dsn, server.owner_dsn, server.superuser_dsn, str(server.programs))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -61,6 +62,16 @@ async def database_url(cluster: ClusterAddress) -> AsyncGenerator[str]:
     await create_database(cluster.superuser_dsn, name)
     yield cluster.dsn.replace("@/crypto_orders?", f"@/{name}?")
     await drop_database(cluster.superuser_dsn, name)
+
+
+@pytest.fixture
+async def owner_pool(cluster: ClusterAddress, database_url: str) -> AsyncGenerator[Pool]:
+    """Connections to the same database for the role that owns its tables, to do what the service may not."""
+    name = database_url.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
+    owner_url = cluster.owner_dsn.replace("@/crypto_orders?", f"@/{name}?")
+    pool = await open_pool(owner_url, size=2, application_name="test-owner")
+    yield pool
+    pool.terminate()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from uuid import UUID
 import typer
 
 if TYPE_CHECKING:
+    from crypto_orders.database import Addresses
     from crypto_orders.settings import Settings
 
 T = TypeVar("T")
@@ -113,7 +114,10 @@ def migrate(
         pending = _on_database(settings, lambda dsn: migrations.pending(dsn, shipped))
         typer.echo("\n".join(f"pending: {name}" for name in pending) or "up to date")
         raise typer.Exit(1 if pending else 0)
-    applied = _on_database(settings, lambda dsn: migrations.migrate(dsn, shipped))
+    applied = _on_addresses(
+        settings,
+        lambda found: migrations.migrate(found.owner, shipped, service_role=found.service_role),
+    )
     typer.echo("\n".join(f"applied: {name}" for name in applied) or "up to date")
 
 
@@ -382,6 +386,10 @@ def _settings_that_may_run() -> "Settings":
 
 def _on_database(settings: "Settings", act: Callable[[str], Coroutine[None, None, T]]) -> T:
     """Run a piece of work on the database, or end with the sentence that says why it cannot be reached."""
+    return _on_addresses(settings, lambda found: act(found.service))
+
+
+def _on_addresses(settings: "Settings", act: Callable[["Addresses"], Coroutine[None, None, T]]) -> T:
     import asyncpg
 
     from crypto_orders.database import database
@@ -389,9 +397,9 @@ def _on_database(settings: "Settings", act: Callable[[str], Coroutine[None, None
 
     # What a command answers is on standard output, alone; the audit trail has the rest.
     log.configure(level="warning", process="command", stream=sys.stderr)
-    with database(settings) as dsn:
+    with database(settings) as addresses:
         try:
-            return asyncio.run(act(dsn))
+            return asyncio.run(act(addresses))
         except asyncpg.UndefinedTableError:
             _end("the database lacks tables: run crypto-orders migrate.", 1)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

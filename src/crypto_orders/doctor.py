@@ -11,8 +11,8 @@ from crypto_orders import settings as configuration
 from crypto_orders.database import database
 from crypto_orders.embedded import EmbeddedPostgresError
 from crypto_orders.settings import DESCRIPTIONS, Description, Settings, SettingsError, SettingsReader
-from crypto_orders.store import durability, migrate
-from crypto_orders.store.connection import open_pool
+from crypto_orders.store import durability, migrate, privileges
+from crypto_orders.store.connection import Conn, open_pool
 
 HIDDEN: Final = "***"
 
@@ -78,15 +78,16 @@ def _doubts(settings: Settings) -> list[str]:
 
 async def _examine_database(settings: Settings, say: Say) -> list[str]:
     try:
-        with database(settings) as dsn:
-            pool = await open_pool(dsn, size=2, application_name="crypto-orders doctor")
+        with database(settings) as addresses:
+            pool = await open_pool(addresses.service, size=2, application_name="crypto-orders doctor")
             try:
                 async with pool.acquire() as conn:
                     say(f"The database is {(await conn.fetchval('SELECT version()')).split(' on ')[0]}.")
                     problems = list(await durability.shortcomings(conn))
+                    problems += await _rights(conn)
             finally:
                 await pool.close()
-            pending = await migrate.pending(dsn, migrate.shipped())
+            pending = await migrate.pending(addresses.service, migrate.shipped())
     except (EmbeddedPostgresError, migrate.MigrationError) as error:
         return [f"{error}."]
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -97,3 +98,17 @@ async def _examine_database(settings: Settings, say: Say) -> list[str]:
     if pending:
         problems.append(f"migrations are pending ({', '.join(pending)}): run crypto-orders migrate")
     return [f"{problem}." for problem in problems]
+
+
+async def _rights(conn: Conn) -> list[str]:
+    """What the service's role could do to history."""
+    if not await conn.fetchval(migrate.TABLE_EXISTS):
+        return []
+    rewritable = await privileges.rewritable(conn)
+    if not rewritable:
+        return []
+    tables = " and ".join(rewritable)
+    remedy = (
+        "let another role own the tables, name it in CRYPTO_ORDERS_MIGRATION_DATABASE_URL, and run migrate"
+    )
+    return [f"the role of CRYPTO_ORDERS_DATABASE_URL could rewrite {tables}: {remedy}"]

@@ -14,7 +14,7 @@ import uvloop
 
 from crypto_orders import app
 from crypto_orders import settings as configuration
-from crypto_orders.database import database
+from crypto_orders.database import Addresses, database
 from crypto_orders.kit import log, server
 from crypto_orders.kit.private_file import made_once
 from crypto_orders.kit.process import CannotStartError
@@ -46,12 +46,12 @@ def _run(
     for sentence in configuration.refusals(settings):
         raise CannotStartError(sentence, configuration.MISCONFIGURED_EXIT_CODE)
     settings = _with_sealing_key(settings)
-    with database(settings) as dsn:
+    with database(settings) as addresses:
 
         async def prepared() -> None:
             stop = _stop_on_signals()
-            await _prepare(settings, dsn)
-            await main(settings, dsn, stop)
+            await _prepare(settings, addresses)
+            await main(settings, addresses.service, stop)
 
         uvloop.run(prepared())
 
@@ -89,13 +89,13 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _prepare(settings: Settings, dsn: str) -> None:
+async def _prepare(settings: Settings, addresses: Addresses) -> None:
     """Refuse a database that loses orders or lacks the schema. One of our own is brought up to date."""
     try:
         if settings.database_url is None:
-            await migrate.migrate(dsn, migrate.shipped())
-        pending = await migrate.pending(dsn, migrate.shipped())
-        shortcomings = await _shortcomings(dsn)
+            await migrate.migrate(addresses.owner, migrate.shipped(), service_role=addresses.service_role)
+        pending = await migrate.pending(addresses.service, migrate.shipped())
+        shortcomings = await _shortcomings(addresses.service)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         sentence = f"the database cannot be reached: {error or type(error).__name__}."
         raise CannotStartError(sentence) from error

@@ -246,6 +246,12 @@ class Settings:
         _database_url,
         None,
     )
+    migration_database_url: Secret | None = _secret_setting(
+        "The same database for the role that owns its tables: `crypto-orders migrate` works under it and "
+        "gives the role of DATABASE_URL what it needs. Without it both are one role.",
+        _database_url,
+        None,
+    )
     database_connections_max: int = _setting(
         "How many database connections one process opens at most.", _whole(2, 500), 16
     )

@@ -283,7 +283,7 @@ async def test_a_database_without_the_schema_is_not_served(
 ) -> None:
     bare = database_url.split("?", maxsplit=1)[0].rsplit("/", 1)[1] + "_bare"
     connection = await asyncpg.connect(cluster.superuser_dsn)
-    await connection.execute(f"CREATE DATABASE {bare} OWNER crypto_orders")
+    await connection.execute(f"CREATE DATABASE {bare} OWNER crypto_orders_owner")
     done = run("serve", DATABASE_URL=cluster.dsn.replace("@/crypto_orders?", f"@/{bare}?"))
     await connection.execute(f"DROP DATABASE {bare}")
     await connection.close()

@@ -82,10 +82,10 @@ def postmasters_of(home: Path) -> list[int]:
 
 async def test_a_killed_postmaster_is_replaced_and_no_commit_is_lost(home: Path) -> None:
     with EmbeddedPostgres(home, options=SMALL) as server:
-        connection = await connect(server.dsn)
+        connection = await connect(server.owner_dsn)
         await connection.execute("CREATE TABLE kills (number int PRIMARY KEY)")
         for number in range(3):
-            connection = await connect(server.dsn)
+            connection = await connect(server.owner_dsn)
             await connection.execute("INSERT INTO kills VALUES ($1)", number)
             victim = server.pid()
             assert victim is not None
@@ -93,19 +93,19 @@ async def test_a_killed_postmaster_is_replaced_and_no_commit_is_lost(home: Path)
             connection.terminate()
             wait_until(lambda victim=victim: server.pid() not in {None, victim})
             assert len(postmasters_of(home)) == 1
-        connection = await connect(server.dsn)
+        connection = await connect(server.owner_dsn)
         assert await connection.fetchval("SELECT count(*) FROM kills") == 3
         await connection.close()
 
 
 async def test_a_backend_that_computes_on_does_not_keep_a_killed_server_down(home: Path) -> None:
     with EmbeddedPostgres(home, options=SMALL) as server:
-        backend, task = await keep_a_backend_busy(server.dsn)
+        backend, task = await keep_a_backend_busy(server.owner_dsn)
         victim = server.pid()
         assert victim is not None
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: server.pid() not in {None, victim})
-        connection = await connect(server.dsn)
+        connection = await connect(server.owner_dsn)
         await connection.close()
         assert is_gone(backend)
         await task
@@ -114,10 +114,10 @@ async def test_a_backend_that_computes_on_does_not_keep_a_killed_server_down(hom
 async def test_a_killed_backend_takes_the_server_through_recovery_only(home: Path) -> None:
     with EmbeddedPostgres(home, options=SMALL) as server:
         before = server.pid()
-        connection = await connect(server.dsn)
+        connection = await connect(server.owner_dsn)
         os.kill(await connection.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
         connection.terminate()
-        connection = await connect(server.dsn)
+        connection = await connect(server.owner_dsn)
         await connection.close()
         assert server.pid() == before
 
@@ -153,7 +153,7 @@ async def test_a_start_right_after_everything_was_killed_works(home: Path, with_
         os.kill(pid, signal.SIGKILL)
     launcher.wait()
     with EmbeddedPostgres(home, options=SMALL) as server:
-        connection = await connect(server.dsn)
+        connection = await connect(server.owner_dsn)
         await connection.close()
         assert is_gone(postmaster)
         assert is_gone(backend)
@@ -165,7 +165,7 @@ async def test_a_start_right_after_everything_was_killed_works(home: Path, with_
 
 async def test_a_killed_keeper_can_be_replaced_under_the_same_address(home: Path) -> None:
     with EmbeddedPostgres(home, options=SMALL) as server:
-        dsn = server.dsn
+        dsn = server.owner_dsn
         assert server.keeper_pid is not None
         os.kill(server.keeper_pid, signal.SIGKILL)
         wait_until(lambda: not server.is_kept)
@@ -205,5 +205,5 @@ async def test_a_server_that_cannot_start_again_is_tried_until_it_can(home: Path
         log = home / "postgres.log"
         wait_until(lambda: log.read_text().count('"event":"postgres_died"') >= 3)
         control.with_name("pg_control.away").rename(control)
-        connection = await connect(server.dsn)
+        connection = await connect(server.owner_dsn)
         await connection.close()

@@ -45,13 +45,13 @@ async def test_data_moves_to_a_directory_the_server_can_reach(closed: Path) -> N
         assert stat.S_IMODE(ROOT_HOMES.stat().st_mode) == 0o711
         assert stat.S_IMODE(home.stat().st_mode) == 0o711
         assert stat.S_IMODE((home / "data").stat().st_mode) == 0o700
-        connection = await asyncpg.connect(server.dsn)
+        connection = await asyncpg.connect(server.owner_dsn)
         await connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
         await connection.close()
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     with server:
         assert server.home == home
-        connection = await asyncpg.connect(server.dsn)
+        connection = await asyncpg.connect(server.owner_dsn)
         assert await connection.fetchval("SELECT one FROM kept") == 1
         await connection.close()
     shutil.rmtree(home)

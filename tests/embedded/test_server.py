@@ -10,8 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from crypto_orders.embedded import EmbeddedPostgres, EmbeddedPostgresError, address_of_running
+from crypto_orders.embedded import EmbeddedPostgres, EmbeddedPostgresError, addresses_of_running
 from tests.support.cluster import SMALL, make_cluster_dir
+
+ROLES = ("postgres", "crypto_orders", "crypto_orders_owner")
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +24,19 @@ def shared() -> Generator[EmbeddedPostgres]:
     shutil.rmtree(directory)
 
 
-async def test_the_service_works_in_a_database_it_owns_and_is_no_superuser(shared: EmbeddedPostgres) -> None:
-    connection = await asyncpg.connect(shared.dsn)
+@pytest.mark.parametrize("role", ["crypto_orders", "crypto_orders_owner"])
+async def test_neither_the_service_nor_the_owner_is_a_superuser(shared: EmbeddedPostgres, role: str) -> None:
+    dsn = {"crypto_orders": shared.dsn, "crypto_orders_owner": shared.owner_dsn}[role]
+    connection = await asyncpg.connect(dsn)
     assert await connection.fetchrow(
         "SELECT current_user::text, current_database()::text, usesuper"
         "  FROM pg_user WHERE usename = current_user"
-    ) == ("crypto_orders", "crypto_orders", False)
+    ) == (role, "crypto_orders", False)
+    await connection.close()
+
+
+async def test_the_owner_makes_what_the_migrations_need(shared: EmbeddedPostgres) -> None:
+    connection = await asyncpg.connect(shared.owner_dsn)
     await connection.execute("CREATE EXTENSION pg_trgm")
     assert await connection.fetchval("SELECT 'bitcoin' % 'bitcoins'") is True
     await connection.close()
@@ -64,7 +73,7 @@ async def test_text_sorts_by_code_point_on_every_machine(shared: EmbeddedPostgre
 
 
 async def test_nobody_logs_in_without_the_generated_password(shared: EmbeddedPostgres) -> None:
-    for dsn in (shared.dsn, shared.superuser_dsn):
+    for dsn in (shared.dsn, shared.owner_dsn, shared.superuser_dsn):
         scheme, rest = dsn.split("//")
         role, rest = rest.split(":", 1)
         _, rest = rest.split("@", 1)
@@ -73,7 +82,13 @@ async def test_nobody_logs_in_without_the_generated_password(shared: EmbeddedPos
 
 
 def test_passwords_and_socket_are_closed_to_others(shared: EmbeddedPostgres) -> None:
-    for name in ("postgres.password", "crypto_orders.password", "owner.lock", "postgres.log"):
+    for name in (
+        "postgres.password",
+        "crypto_orders.password",
+        "crypto_orders_owner.password",
+        "owner.lock",
+        "postgres.log",
+    ):
         assert stat.S_IMODE((shared.home / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((shared.home / "data").stat().st_mode) == 0o700
     socket_dir = Path(shared.dsn.split("host=")[1])
@@ -82,7 +97,7 @@ def test_passwords_and_socket_are_closed_to_others(shared: EmbeddedPostgres) -> 
 
 
 def test_no_secret_shows_in_a_command_line(shared: EmbeddedPostgres) -> None:
-    secrets = [(shared.home / f"{role}.password").read_bytes() for role in ("postgres", "crypto_orders")]
+    secrets = [(shared.home / f"{role}.password").read_bytes() for role in ROLES]
     for pid in (shared.pid(), shared.keeper_pid):
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         assert not any(secret in command for secret in secrets)
@@ -117,13 +132,13 @@ def test_as_root_the_server_runs_under_a_user_of_its_own(shared: EmbeddedPostgre
 async def test_a_second_start_keeps_the_data_and_the_passwords() -> None:
     directory = make_cluster_dir()
     with EmbeddedPostgres(directory / "postgres", options=SMALL) as server:
-        connection = await asyncpg.connect(server.dsn)
+        connection = await asyncpg.connect(server.owner_dsn)
         await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
         await connection.close()
         password = server.dsn.split("@")[0]
     with EmbeddedPostgres(directory / "postgres", options=SMALL) as server:
         assert server.dsn.split("@")[0] == password
-        connection = await asyncpg.connect(server.dsn)
+        connection = await asyncpg.connect(server.owner_dsn)
         assert await connection.fetchval("SELECT answer FROM kept") == 42
         await connection.close()
     shutil.rmtree(directory)
@@ -138,15 +153,15 @@ def test_a_second_owner_is_refused_by_name(shared: EmbeddedPostgres) -> None:
 
 
 async def test_another_process_can_find_the_running_server(shared: EmbeddedPostgres) -> None:
-    assert address_of_running(shared.home) == shared.dsn
+    assert addresses_of_running(shared.home) == (shared.dsn, shared.owner_dsn)
 
 
 def test_a_server_that_does_not_run_is_not_found() -> None:
     directory = make_cluster_dir()
-    assert address_of_running(directory / "postgres") is None
+    assert addresses_of_running(directory / "postgres") is None
     with EmbeddedPostgres(directory / "postgres", options=SMALL):
         pass
-    assert address_of_running(directory / "postgres") is None
+    assert addresses_of_running(directory / "postgres") is None
     shutil.rmtree(directory)
 
 

@@ -189,8 +189,8 @@ async def test_a_good_history_breaks_none(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("name", invariants.INVARIANTS)
-async def test_what_breaks_an_invariant_is_reported_as_that_one(pool: Pool, name: str) -> None:
-    async with pool.acquire() as conn:
+async def test_what_breaks_an_invariant_is_reported_as_that_one(owner_pool: Pool, name: str) -> None:
+    async with owner_pool.acquire() as conn:
         await put_a_good_history(conn)
         for statement in BREAKS[name]:
             done = await conn.execute(statement)

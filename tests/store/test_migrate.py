@@ -16,8 +16,8 @@ from tests.support import schema
 async def empty_database(cluster: ClusterAddress, request: pytest.FixtureRequest) -> AsyncGenerator[str]:
     name = f"empty_{abs(hash(request.node.nodeid))}"
     connection = await asyncpg.connect(cluster.superuser_dsn)
-    await connection.execute(f"CREATE DATABASE {name} OWNER crypto_orders")
-    yield cluster.dsn.replace("@/crypto_orders?", f"@/{name}?")
+    await connection.execute(f"CREATE DATABASE {name} OWNER crypto_orders_owner")
+    yield cluster.owner_dsn.replace("@/crypto_orders?", f"@/{name}?")
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 

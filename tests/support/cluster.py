@@ -72,14 +72,15 @@ class Cluster:
     async def _make_template(self) -> None:
         connection = await asyncpg.connect(self.server.superuser_dsn)
         try:
-            await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER crypto_orders")
+            await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER crypto_orders_owner")
         finally:
             await connection.close()
-        await migrate.migrate(self.dsn_of(TEMPLATE), migrate.shipped())
+        await migrate.migrate(self.template_dsn, migrate.shipped(), service_role="crypto_orders")
 
-    def dsn_of(self, database: str) -> str:
-        """The address of one of the cluster's databases, for the service's own role."""
-        return self.server.dsn.replace("@/crypto_orders?", f"@/{database}?")
+    @property
+    def template_dsn(self) -> str:
+        """The address of the migrated database, for the role that owns its tables."""
+        return self.server.owner_dsn.replace("@/crypto_orders?", f"@/{TEMPLATE}?")
 
     def close(self) -> None:
         """Stop the cluster and delete it."""
@@ -92,7 +93,7 @@ async def create_database(superuser_dsn: str, name: str) -> None:
     connection = await asyncpg.connect(superuser_dsn)
     try:
         await connection.execute(
-            f"CREATE DATABASE {name} OWNER crypto_orders TEMPLATE {TEMPLATE} STRATEGY FILE_COPY"
+            f"CREATE DATABASE {name} OWNER crypto_orders_owner TEMPLATE {TEMPLATE} STRATEGY FILE_COPY"
         )
     finally:
         await connection.close()

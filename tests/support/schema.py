@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.support.cluster import TEMPLATE, Cluster
+from tests.support.cluster import Cluster
 
 SCHEMA = Path(__file__).parents[2] / "src" / "crypto_orders" / "store" / "schema.sql"
 
@@ -41,7 +41,7 @@ def main() -> None:
     """Write the file."""
     cluster = Cluster()
     try:
-        SCHEMA.write_text(dump(cluster.dsn_of(TEMPLATE), cluster.server.programs))
+        SCHEMA.write_text(dump(cluster.template_dsn, cluster.server.programs))
     finally:
         cluster.close()
 

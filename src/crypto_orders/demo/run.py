@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Final
 
 from crypto_orders import settings as configuration
+from crypto_orders.database import Addresses
 from crypto_orders.demo import guests, seed, telling
 from crypto_orders.demo.supervisor import Child, Supervisor
 from crypto_orders.demo.telling import Origins, Secrets
@@ -100,7 +101,8 @@ class Demo:
         write_privately(self._secrets_dir / "database_url", dsn)
         environ = self._child_environ()
         settings = configuration.read(environ)
-        asyncio.run(migrate.migrate(dsn, migrate.shipped()))
+        addresses = Addresses(dsn, self._database.owner_dsn)
+        asyncio.run(migrate.migrate(addresses.owner, migrate.shipped(), service_role=addresses.service_role))
         for name, arguments in (
             (
                 "sandbox",

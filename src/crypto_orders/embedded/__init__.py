@@ -6,6 +6,6 @@ started it.
 """
 
 from crypto_orders.embedded.errors import EmbeddedPostgresError
-from crypto_orders.embedded.server import EmbeddedPostgres, address_of_running
+from crypto_orders.embedded.server import EmbeddedPostgres, addresses_of_running
 
-__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "address_of_running"]
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "addresses_of_running"]

@@ -14,6 +14,7 @@ from crypto_orders.embedded.placement import Placement, hand_over
 
 SUPERUSER = "postgres"
 SERVICE_ROLE = "crypto_orders"
+OWNER_ROLE = "crypto_orders_owner"
 SERVICE_DATABASE = "crypto_orders"
 
 PASSWORD_BYTES = 24
@@ -30,15 +31,20 @@ INITDB_ARGUMENTS = (
     "--no-instructions",
 )
 
-# The service's role owns its database and nothing else. A failing statement here must not be logged: it
-# holds a password.
+# One role owns the database and its tables, the other works with them. A failing statement here must not be
+# logged: it holds a password. What the service's role owned before there were two goes to the owner.
 BOOTSTRAP = """
 SET log_min_error_statement = panic;
-SELECT $$CREATE ROLE crypto_orders LOGIN PASSWORD '{password}'$$
+SELECT $$CREATE ROLE crypto_orders LOGIN PASSWORD '{service_password}'$$
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'crypto_orders') \\gexec
-SELECT 'CREATE DATABASE crypto_orders OWNER crypto_orders'
+SELECT $$CREATE ROLE crypto_orders_owner LOGIN PASSWORD '{owner_password}'$$
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'crypto_orders_owner') \\gexec
+SELECT 'CREATE DATABASE crypto_orders OWNER crypto_orders_owner'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'crypto_orders') \\gexec
 REVOKE CONNECT ON DATABASE crypto_orders FROM PUBLIC;
+GRANT CONNECT ON DATABASE crypto_orders TO crypto_orders;
+\\connect crypto_orders
+REASSIGN OWNED BY crypto_orders TO crypto_orders_owner;
 """
 
 
@@ -58,10 +64,13 @@ def install(placement: Placement) -> None:
     if not data.is_dir():
         fresh = placement.home / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        for role in (SUPERUSER, SERVICE_ROLE):
+        for role in (SUPERUSER, SERVICE_ROLE, OWNER_ROLE):
             _write_password(placement.home / f"{role}.password")
         _initdb(placement, fresh)
         fresh.rename(data)
+    if not (placement.home / f"{OWNER_ROLE}.password").exists():
+        # A cluster from before there was an owner beside the service's role.
+        _write_password(placement.home / f"{OWNER_ROLE}.password")
     if placement.server is not None and data.stat().st_uid != placement.server.uid:
         # Restored by root from a copy, say.
         hand_over(data, placement.server)
@@ -83,7 +92,10 @@ def bootstrap(placement: Placement, socket_dir: Path) -> None:
             f"--username={SUPERUSER}",
             "--dbname=postgres",
         ],
-        input=BOOTSTRAP.format(password=password_of(placement.home, SERVICE_ROLE)),
+        input=BOOTSTRAP.format(
+            service_password=password_of(placement.home, SERVICE_ROLE),
+            owner_password=password_of(placement.home, OWNER_ROLE),
+        ),
         env={**os.environ, "PGPASSWORD": password_of(placement.home, SUPERUSER)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -66,8 +66,8 @@ OPTIONS: Mapping[str, str] = MappingProxyType(
 class EmbeddedPostgres:
     """A PostgreSQL server that lives as long as this process, with its data in `data_dir`.
 
-    A context manager, too. `dsn` logs in as the service's own role, which owns its own database and is
-    no superuser; `superuser_dsn` is for tests and for administration.
+    A context manager, too. `dsn` logs in as the service's own role, which owns nothing; `owner_dsn` as the
+    one that migrates; `superuser_dsn` is for tests and for administration.
     """
 
     def __init__(
@@ -129,6 +129,11 @@ class EmbeddedPostgres:
     def dsn(self) -> str:
         """The address of the service's database, password included, for asyncpg and libpq alike."""
         return self._address(installation.SERVICE_ROLE, installation.SERVICE_DATABASE)
+
+    @property
+    def owner_dsn(self) -> str:
+        """The address of the service's database for the role that owns its tables, password included."""
+        return self._address(installation.OWNER_ROLE, installation.SERVICE_DATABASE)
 
     @property
     def superuser_dsn(self) -> str:
@@ -207,13 +212,17 @@ class EmbeddedPostgres:
         return answer.get("error")
 
 
-def address_of_running(data_dir: Path) -> str | None:
-    """The service's DSN in a server that another process keeps for this directory; None when none runs."""
+def addresses_of_running(data_dir: Path) -> tuple[str, str] | None:
+    """The service's and the owner's DSN in a server that another process keeps; None when none runs."""
     placement = place(data_dir)
     owner = placement.read_owner()
     if owner is None or postmaster.running_postmaster(placement.data) is None:
         return None
-    return _dsn(placement, owner.socket_dir, installation.SERVICE_ROLE, installation.SERVICE_DATABASE)
+    service, above = (
+        _dsn(placement, owner.socket_dir, role, installation.SERVICE_DATABASE)
+        for role in (installation.SERVICE_ROLE, installation.OWNER_ROLE)
+    )
+    return service, above
 
 
 def _dsn(placement: Placement, socket_dir: Path, role: str, database: str) -> str:

@@ -46,7 +46,7 @@ class Started(Struct, frozen=True):
 
 
 # Counting comes after the lock, in a statement of its own: it sees what the lock waited for.
-LOCK_ACCOUNT = "SELECT 1 FROM accounts WHERE account_id = $1 FOR NO KEY UPDATE"
+LOCK_ACCOUNT = "SELECT 1 FROM accounts WHERE account_id = '{account_id}' FOR NO KEY UPDATE"
 
 START = f"""
   WITH clock AS MATERIALIZED (
@@ -103,13 +103,16 @@ SELECT s.*, u.open_orders, u.unpaid_today, EXISTS (SELECT FROM catalogue) AS pro
 """
 
 
+def lock_account(account_id: UUID) -> str:
+    """The statement that makes the starts of one account wait for each other, whole, to travel with BEGIN."""
+    return LOCK_ACCOUNT.format(account_id=account_id)
+
+
 async def start(tx: Tx, asked: Start) -> Started:
     """Start an order with its key, first event and attempt, if its product, the limits and the key allow.
 
-    With limits the transaction has to hold more than this statement: it locks the account's row first.
+    Where there are limits, the transaction has begun with `lock_account`.
     """
-    if asked.open_max or asked.per_day_max:
-        await tx.execute(LOCK_ACCOUNT, asked.account_id)
     row = await tx.fetchrow(
         START,
         asked.account_id,

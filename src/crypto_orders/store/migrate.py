@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, cast
 
 import asyncpg
 
+from crypto_orders.store import privileges
 from crypto_orders.store.connection import Conn, Row
 
 LOCK_TIMEOUT = "5s"
@@ -93,11 +94,15 @@ def load(directory: Traversable) -> tuple[Migration, ...]:
 
 
 async def migrate(
-    dsn: str, migrations: Sequence[Migration], *, lock_timeout: str = LOCK_TIMEOUT
+    dsn: str,
+    migrations: Sequence[Migration],
+    *,
+    service_role: str | None = None,
+    lock_timeout: str = LOCK_TIMEOUT,
 ) -> tuple[str, ...]:
     """Apply what the database lacks; the names of what was applied now.
 
-    Raises MigrationError when an applied file has changed since, and asyncpg's errors when a statement
+    `service_role` is given what the service needs to work with the tables, each time anew. Raises MigrationError when an applied file has changed since, and asyncpg's errors when a statement
     fails: then everything before that file is in place and nothing of the file is.
     """
     connection = await _connect(dsn)
@@ -107,8 +112,11 @@ async def migrate(
         while True:
             name = await _apply_next(connection, migrations, lock_timeout)
             if name is None:
-                return tuple(applied_now)
+                break
             applied_now.append(name)
+        if service_role is not None:
+            await _grant(connection, service_role)
+        return tuple(applied_now)
     finally:
         await connection.close()
 
@@ -156,6 +164,13 @@ async def _apply_next(
         await connection.execute(first.sql)
         await connection.execute(RECORD, first.number, first.name, first.checksum)
     return first.name
+
+
+async def _grant(connection: _Connection, service_role: str) -> None:
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = '{TURN_TIMEOUT}'")
+        await connection.execute("LOCK TABLE schema_migrations IN EXCLUSIVE MODE")
+        await privileges.grant(connection, service_role)
 
 
 def _missing(migrations: Sequence[Migration], applied: Sequence[Row]) -> Sequence[Migration]:

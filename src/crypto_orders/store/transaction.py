@@ -17,11 +17,12 @@ TRIES_MAX = 3
 RETRY_PAUSE_SECONDS_MAX = 0.05
 
 
-async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
+async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]], *, first: str | None = None) -> T:
     """Run `work` in one READ COMMITTED transaction and commit it.
 
     Deadlocks, lock time-outs and serialization failures are retried as a whole, at most twice;
-    `work` therefore has no effect outside the database.
+    `work` therefore has no effect outside the database. `first` is a statement without parameters that
+    travels with BEGIN, which saves a round trip.
 
     Raises:
         CommitUnknown: the connection was lost during COMMIT.
@@ -29,7 +30,7 @@ async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
     """
     for left in reversed(range(TRIES_MAX)):
         try:
-            return await _once(pool, work)
+            return await _once(pool, work, first)
         except RETRIED:
             if not left:
                 raise
@@ -37,10 +38,10 @@ async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
     raise AssertionError
 
 
-async def _once(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
+async def _once(pool: Pool, work: Callable[[Tx], Awaitable[T]], first: str | None) -> T:
     async with _borrowed(pool) as conn:
         try:
-            await conn.execute("BEGIN")
+            await conn.execute("BEGIN" if first is None else f"BEGIN; {first}")
             result = await work(cast("Tx", conn))
         except LOST as error:
             await _roll_back(conn)

@@ -87,15 +87,21 @@ async def _start(d: Deployment, asked: Asked, coin: str | None) -> Started:
         per_day_max=d.terms.per_day_max,
         mint=coin is not None,
     )
-    run = transact if start.open_max or start.per_day_max else transact_single
     try:
-        return await run(d.pool, lambda tx: checkouts.start(tx, start))
+        return await _run_start(d, start)
     except CommitUnknown:
         async with d.pool.acquire() as conn:
             order = await orders.get(conn, start.account_id, start.order_id)
         if order is None:
             raise Unavailable("The order could not be stored; please retry.", 1) from None
         return Started(order, product_known=True, open_orders=0, unpaid_today=0)
+
+
+async def _run_start(d: Deployment, start: Start) -> Started:
+    if not start.open_max and not start.per_day_max:
+        return await transact_single(d.pool, lambda tx: checkouts.start(tx, start))
+    lock = checkouts.lock_account(start.account_id)
+    return await transact(d.pool, lambda tx: checkouts.start(tx, start), first=lock)
 
 
 def _refusal(d: Deployment, started: Started) -> DomainError:
