@@ -165,7 +165,7 @@ async def test_a_start_right_after_everything_was_killed_works(home: Path, with_
 
 async def test_a_killed_keeper_can_be_replaced_under_the_same_address(home: Path) -> None:
     with EmbeddedPostgres(home, options=SMALL) as server:
-        dsn = server.owner_dsn
+        dsn = server.dsn
         assert server.keeper_pid is not None
         os.kill(server.keeper_pid, signal.SIGKILL)
         wait_until(lambda: not server.is_kept)

@@ -190,9 +190,10 @@ async def exported_in_slices(pool: Pool, conn: Conn, slices: list[Filters]) -> b
     return b"".join(pieces)
 
 
-async def test_slices_side_by_side_make_the_same_file(pool: Pool, conn: Conn) -> None:
+async def test_slices_side_by_side_make_the_same_file(pool: Pool, owner_pool: Pool, conn: Conn) -> None:
     await conn.execute(MANY, await put_account(conn), DAY)
-    await conn.execute("ANALYZE orders")
+    async with owner_pool.acquire() as owner:
+        await owner.execute("ANALYZE orders")
     known = await conn.fetchrow(exports.KNOWN)
     assert known is not None
     early = Filters(created_before=DAY + timedelta(seconds=300), status=Status.PENDING)

@@ -5,6 +5,7 @@ import pytest
 
 from crypto_orders.store import privileges
 from crypto_orders.store.connection import Pool
+from crypto_orders.usecases import rollups
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,7 @@ async def test_granting_again_takes_back_what_was_given_by_hand(pool: Pool, owne
         await privileges.grant(owner, "crypto_orders")
     async with pool.acquire() as conn:
         assert await privileges.rewritable(conn) == []
+
+
+async def test_the_service_tidies_an_index_that_it_does_not_own(pool: Pool) -> None:
+    assert await rollups.tidy_search(pool) >= 0

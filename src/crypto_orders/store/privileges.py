@@ -13,7 +13,7 @@ APPEND_ONLY: Final = ("audit_log", "order_events")
 
 READ_ONLY: Final = ("schema_migrations",)
 
-FIXED_COLUMNS: Final = {"orders": ("account_id", "order_id", "product", "price_cents", "price_currency")}
+FIXED_COLUMNS: Final = {"orders": ("account_id", "order_id", "price_cents", "price_currency")}
 """What is agreed once and for all when a row is made."""
 
 EMPTIED: Final = ("order_deltas", "operator_sessions", "rate_buckets")

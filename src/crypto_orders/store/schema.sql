@@ -8,6 +8,11 @@ CREATE FUNCTION public.search_form(words text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN regexp_replace(replace(replace(replace(replace(replace(replace(encode((replace(lower((words COLLATE "default")), '\'::text, '\\'::text))::bytea, 'escape'::text), ' '::text, 'x'::text), '_'::text, 'z'::text), '-'::text, 'j'::text), '.'::text, 'v'::text), ','::text, 'k'::text), '/'::text, 'w'::text), '[^a-z0-9]'::text, 'q'::text, 'g'::text);
 
+CREATE FUNCTION public.tidy_orders_search() RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public'
+    AS $$ SELECT gin_clean_pending_list(to_regclass('public.orders_search')) $$;
+
 CREATE TABLE public.accounts (
     account_id uuid NOT NULL,
     name text NOT NULL,

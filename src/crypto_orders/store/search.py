@@ -115,7 +115,7 @@ def indexed_part(needle: str) -> str:
     return needle
 
 
-TIDY = "SELECT gin_clean_pending_list('orders_search')"
+TIDY = "SELECT tidy_orders_search()"
 
 
 async def tidy(tx: Tx) -> int:

@@ -46,6 +46,7 @@ def order_jobs(
             pause_seconds=3600,
         ),
         Job("fold_rollups", partial(rollups.fold, d.pool), pause_seconds=2),
+        Job("tidy_search", partial(rollups.tidy_search, d.pool), pause_seconds=30, rests_after_work=True),
     )
 
 
