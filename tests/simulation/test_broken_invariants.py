@@ -209,10 +209,10 @@ async def broken_by_addresses(conn: Conn) -> list[str]:
     return [name for name in names if await conn.fetch(invariants.INVARIANTS[name].broken_by)]
 
 
-async def test_an_attempt_at_any_address_that_is_not_public_is_reported(pool: Pool) -> None:
+async def test_an_attempt_at_any_address_that_is_not_public_is_reported(owner_pool: Pool) -> None:
     listed = [line.split("#")[0].strip() for line in ADDRESSES.read_text().splitlines()]
     addresses = [str(ip_address(line)) for line in listed if line]
-    async with pool.acquire() as conn:
+    async with owner_pool.acquire() as conn:
         await put_a_good_history(conn)
         for address in addresses:
             await conn.execute("DELETE FROM webhook_attempts")
