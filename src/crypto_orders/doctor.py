@@ -11,7 +11,7 @@ from crypto_orders import settings as configuration
 from crypto_orders.database import database
 from crypto_orders.embedded import EmbeddedPostgresError
 from crypto_orders.settings import DESCRIPTIONS, Description, Settings, SettingsError, SettingsReader
-from crypto_orders.store import durability, migrate, privileges
+from crypto_orders.store import durability, migrate, operator_accounts, privileges
 from crypto_orders.store.connection import Conn, open_pool
 
 HIDDEN: Final = "***"
@@ -76,6 +76,22 @@ def _doubts(settings: Settings) -> list[str]:
     return found
 
 
+async def _tell_operators(dsn: str) -> str:
+    """Say how many people can sign in; a deployment may do without, so that none is no mistake."""
+    pool = await open_pool(dsn, size=1, application_name="crypto-orders doctor")
+    try:
+        async with pool.acquire() as conn:
+            count = await operator_accounts.count_active(conn)
+    finally:
+        await pool.close()
+    if count:
+        return f"Operators who can sign in to /admin: {count}."
+    return (
+        "There is no operator: nobody can sign in to /admin. "
+        "Run crypto-orders operators create EMAIL --role admin."
+    )
+
+
 async def _examine_database(settings: Settings, say: Say) -> list[str]:
     try:
         with database(settings) as addresses:
@@ -88,6 +104,8 @@ async def _examine_database(settings: Settings, say: Say) -> list[str]:
             finally:
                 await pool.close()
             pending = await migrate.pending(addresses.service, migrate.shipped())
+            if not pending:
+                say(await _tell_operators(addresses.service))
     except (EmbeddedPostgresError, migrate.MigrationError) as error:
         return [f"{error}."]
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -36,7 +36,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert done.returncode == 0
     for command in (
         *("serve", "worker", "sandbox", "demo", "migrate", "check", "doctor", "openapi"),
-        *("accounts", "keys", "products"),
+        *("accounts", "keys", "products", "operators"),
     ):
         assert f"\n  {command} " in done.stdout
     code = "import sys; from crypto_orders.__main__ import cli; print('asyncpg' in sys.modules)"

@@ -11,6 +11,8 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 
@@ -40,6 +42,7 @@ def test_the_ready_file_says_everything_and_is_private(demo: Demo) -> None:
     assert set(demo.told) == {
         "base_url",
         "sandbox_url",
+        "operator",
         "admin_key",
         "customer_key",
         "customer_account_id",
@@ -54,6 +57,19 @@ def test_the_ready_file_says_everything_and_is_private(demo: Demo) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", demo.told["base_url"])
     assert re.fullmatch(r"ds_admin_[a-z2-7]{32}", demo.told["admin_key"])
     assert re.fullmatch(r"ds_test_[a-z2-7]{32}", demo.told["second_customer_key"])
+
+
+def test_the_operator_of_the_box_can_sign_in(demo: Demo) -> None:
+    operator = demo.told["operator"]
+    box = demo.log.read_text().split("Crypto Orders is running.")[1]
+    assert f"{demo.told['base_url']}/admin" in box
+    assert (operator["email"] in box, operator["password"] in box) == (True, True)
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    opener.addheaders = [("Sec-Fetch-Site", "same-origin")]
+    form = urllib.parse.urlencode({**operator, "next": "/admin/account"}).encode()
+    with opener.open(f"{demo.told['base_url']}/admin/sign-in", form, 20) as page:
+        assert page.url == f"{demo.told['base_url']}/admin/account"
+        assert operator["email"] in page.read().decode()
 
 
 def test_the_keys_are_whose_they_are_said_to_be(demo: Demo) -> None:
@@ -150,6 +166,7 @@ def test_a_second_start_keeps_data_and_keys_says_which_ports_are_taken_and_dies_
             assert "demo_data_started" not in log
             assert not again.told["base_url"].endswith(f":{port}")
             for kept in (
+                "operator",
                 "admin_key",
                 "customer_key",
                 "second_customer_key",

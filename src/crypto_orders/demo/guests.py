@@ -1,18 +1,21 @@
-"""The demo's people: a support key and two customers, made at the first start and kept from then on."""
+"""The demo's people: an operator, a support key and two customers, made at the first start and kept."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from crypto_orders.kit import ids
-from crypto_orders.kit.private_file import write_privately
+from crypto_orders.kit.private_file import made_once, write_privately
+from crypto_orders.store import operator_accounts as operators
 from crypto_orders.store.audit import Actor, Entry
 from crypto_orders.store.connection import Pool, open_pool
-from crypto_orders.usecases import accounts
+from crypto_orders.usecases import accounts, operator_accounts
 from crypto_orders.usecases.accounts import KeyWanted, NewKey
+from crypto_orders.usecases.operator_accounts import Wanted
+from crypto_orders.usecases.passwords import Passwords
 
 ENTRY: Final = Entry(actor=Actor(name="demo"), action="demo.prepare", target=None, request={})
 
@@ -27,6 +30,41 @@ class Guests(msgspec.Struct, frozen=True, kw_only=True):
     customer_account_id: str
     second_customer_key: str
     key_ids: tuple[str, ...]
+
+
+OPERATOR_EMAIL: Final = "admin@example.com"
+
+
+class Operator(NamedTuple):
+    """Who may sign in to the admin's pages, with the password that works now."""
+
+    email: str
+    password: str
+
+
+async def seat_operator(dsn: str, path: Path) -> Operator:
+    """Answer the operator of the demo, an admin whose password is kept in a private file.
+
+    A password that somebody changed is set back: the demo tells one that works.
+    """
+    password = made_once(path, operator_accounts.make_password)
+    pool = await open_pool(dsn, size=2, application_name="crypto-orders-demo")
+    try:
+        async with Passwords() as passwords:
+            await _seat(pool, passwords, password)
+    finally:
+        await pool.close()
+    return Operator(OPERATOR_EMAIL, password)
+
+
+async def _seat(pool: Pool, passwords: Passwords, password: str) -> None:
+    async with pool.acquire() as conn:
+        known = await operators.find_by_email(conn, OPERATOR_EMAIL)
+    if known is None:
+        wanted = Wanted(email=OPERATOR_EMAIL, role="admin", name="Demo admin", password=password)
+        await operator_accounts.create(pool, passwords, wanted, ENTRY)
+    elif not await passwords.matches(known.password_hash, password):
+        await operator_accounts.set_password(pool, passwords, OPERATOR_EMAIL, password, ENTRY)
 
 
 async def invite(dsn: str, path: Path, key_prefix: str) -> Guests:

@@ -82,6 +82,7 @@ class Demo:
         self._database = EmbeddedPostgres(self._data_dir / "postgres", log=sys.stdout.fileno())
         self._postgres_pid: int | None = None
         self._guests: guests.Guests | None = None
+        self._operator: guests.Operator | None = None
         self._supervisor = Supervisor(watch=self._watch_database, changed=self._write_ready_file)
 
     def run(self) -> None:
@@ -122,13 +123,14 @@ class Demo:
             sentence = f"{self._hopeless()} keeps dying; the log above says why."
             raise CannotStartError(sentence)
         people = asyncio.run(guests.invite(dsn, self._secrets_dir / "keys", settings.key_prefix))
+        operator = asyncio.run(guests.seat_operator(dsn, self._secrets_dir / "operator_password"))
         self._seed_once(dsn, settings.key_prefix)
         if self._supervisor.stopping:
             return
-        self._guests = people
+        self._guests, self._operator = people, operator
         self._write_ready_file()
         telling.show_box(
-            self._origins, self._guests, data_dir=self._data_dir, database_home=self._database.home
+            self._origins, people, operator, data_dir=self._data_dir, database_home=self._database.home
         )
 
     def _seed_once(self, dsn: str, key_prefix: str) -> None:
@@ -197,13 +199,14 @@ class Demo:
             self._write_ready_file()
 
     def _write_ready_file(self) -> None:
-        if self._options.ready_file is None or self._guests is None:
+        if self._options.ready_file is None or self._guests is None or self._operator is None:
             return
         pids = {child.name: child.pid for child in self._supervisor.children}
         telling.write_ready_file(
             self._options.ready_file,
             origins=self._origins,
             guests=self._guests,
+            operator=self._operator,
             secrets=self._secrets,
             database_url=self._database.dsn,
             pids={"postgres": self._postgres_pid, **pids},

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from crypto_orders.demo.guests import Guests
+from crypto_orders.demo.guests import Guests, Operator
 from crypto_orders.kit.private_file import write_privately
 
 
@@ -30,6 +30,7 @@ def write_ready_file(
     *,
     origins: Origins,
     guests: Guests,
+    operator: Operator,
     secrets: Secrets,
     database_url: str,
     pids: Mapping[str, int | None],
@@ -38,6 +39,7 @@ def write_ready_file(
     told = {
         "base_url": origins.base_url,
         "sandbox_url": origins.sandbox_url,
+        "operator": operator._asdict(),
         "admin_key": guests.admin_key,
         "customer_key": guests.customer_key,
         "customer_account_id": guests.customer_account_id,
@@ -51,7 +53,9 @@ def write_ready_file(
     write_privately(path, json.dumps(told, indent=2) + "\n")
 
 
-def show_box(origins: Origins, guests: Guests, *, data_dir: Path, database_home: Path) -> None:
+def show_box(
+    origins: Origins, guests: Guests, operator: Operator, *, data_dir: Path, database_home: Path
+) -> None:
     """Show people where everything is and a first call to try."""
     places = [data_dir]
     if not database_home.is_relative_to(data_dir):
@@ -67,6 +71,9 @@ def show_box(origins: Origins, guests: Guests, *, data_dir: Path, database_home:
         "",
         f"  service          {origins.base_url}",
         f"  sandbox          {origins.sandbox_url}  (plays the payment provider)",
+        f"  admin pages      {origins.base_url}/admin",
+        f"  sign in as       {operator.email}",
+        f"  with password    {operator.password}",
         f"  admin key        {guests.admin_key}",
         f"  customer key     {guests.customer_key}",
         f"  customer         {guests.customer_account_id}",
