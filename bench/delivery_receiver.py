@@ -93,4 +93,8 @@ async def bad() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(good(int(sys.argv[2])) if sys.argv[1] == "good" else bad())
+    if sys.argv[1] == "good":
+        uvloop.run(good(int(sys.argv[2])))
+    else:
+        # Python's own loop lets a behaviour write to a connection that is gone.
+        asyncio.run(bad())
