@@ -109,11 +109,11 @@ async def receiving() -> AsyncGenerator[DeadlyReceiver]:
 
 
 async def test_a_worker_killed_between_sending_and_settling_loses_and_changes_nothing(
-    database_url: str, pool: Pool, tmp_path: Path
+    database_url: str, pool: Pool, owner_pool: Pool, tmp_path: Path
 ) -> None:
     sys.stdout.write(f"SIMULATION_SEED={SEED}\n")
     dice = random.Random(SEED)
-    await allow_events_without_orders(pool)
+    await allow_events_without_orders(owner_pool)
     told: list[Event] = []
     async with receiving() as receiver:
         with worker_alone(database_url, tmp_path) as worker:

@@ -52,8 +52,9 @@ class Event(NamedTuple):
     body: bytes
 
 
-async def allow_events_without_orders(pool: Pool) -> None:
-    async with pool.acquire() as conn:
+async def allow_events_without_orders(owner_pool: Pool) -> None:
+    """Let go of the orders that events belong to; the owner of the tables may."""
+    async with owner_pool.acquire() as conn:
         await conn.execute(
             "ALTER TABLE webhook_events DROP CONSTRAINT webhook_events_account_id_order_id_fkey"
         )

@@ -17,9 +17,9 @@ EVENTS = 12
 DEAD = "UPDATE webhook_deliveries SET status = 'dlq', due_at = NULL"
 
 
-async def dead_deliveries(pool: Pool) -> tuple[Endpoint, Window]:
+async def dead_deliveries(pool: Pool, owner_pool: Pool) -> tuple[Endpoint, Window]:
     """An endpoint with a number of dead deliveries, and the window that holds them."""
-    await allow_events_without_orders(pool)
+    await allow_events_without_orders(owner_pool)
     endpoint = await add_endpoint(pool, "https://example.com/")
     await tell(pool, [endpoint], EVENTS)
     assert await deliveries.fan_out(pool) == EVENTS
@@ -36,8 +36,8 @@ async def statuses(pool: Pool) -> list[str]:
     return [row["status"] for row in rows]
 
 
-async def test_what_is_queued_has_its_audit_row(pool: Pool) -> None:
-    endpoint, window = await dead_deliveries(pool)
+async def test_what_is_queued_has_its_audit_row(pool: Pool, owner_pool: Pool) -> None:
+    endpoint, window = await dead_deliveries(pool, owner_pool)
 
     async def replay(*, dry_run: bool) -> Replayed:
         return await deliveries.replay_window(
@@ -60,9 +60,9 @@ async def test_what_is_queued_has_its_audit_row(pool: Pool) -> None:
     ]
 
 
-async def test_nothing_is_queued_when_the_audit_row_cannot_be_kept(pool: Pool) -> None:
-    endpoint, window = await dead_deliveries(pool)
-    async with pool.acquire() as conn:
+async def test_nothing_is_queued_when_the_audit_row_cannot_be_kept(pool: Pool, owner_pool: Pool) -> None:
+    endpoint, window = await dead_deliveries(pool, owner_pool)
+    async with owner_pool.acquire() as conn:
         await conn.execute("ALTER TABLE audit_log ADD CONSTRAINT is_full CHECK (false) NOT VALID")
     with pytest.raises(asyncpg.CheckViolationError):
         await deliveries.replay_window(

@@ -34,9 +34,9 @@ async def count(pool: Pool, query: str, endpoints: list[object]) -> int:
         return await conn.fetchval(query, endpoints)
 
 
-async def test_good_endpoints_get_everything_while_25_others_hang(pool: Pool) -> None:
+async def test_good_endpoints_get_everything_while_25_others_hang(pool: Pool, owner_pool: Pool) -> None:
     """All of them were good until now, so that each may hold as many attempts as any."""
-    await allow_events_without_orders(pool)
+    await allow_events_without_orders(owner_pool)
     patient = SenderLimits(attempt_seconds=600)
     async with contextlib.AsyncExitStack() as stack:
         good = [await stack.enter_async_context(bad.serving(bad.good)) for _ in range(GOOD)]
@@ -64,9 +64,9 @@ async def test_good_endpoints_get_everything_while_25_others_hang(pool: Pool) ->
 
 
 async def test_bad_endpoints_of_all_kinds_leave_a_worker_as_small_as_it_was(
-    database_url: str, pool: Pool, tmp_path: Path
+    database_url: str, pool: Pool, owner_pool: Pool, tmp_path: Path
 ) -> None:
-    await allow_events_without_orders(pool)
+    await allow_events_without_orders(owner_pool)
     log = tmp_path / "processes.log"
     async with contextlib.AsyncExitStack() as stack:
         good = await stack.enter_async_context(bad.serving(bad.good))

@@ -15,9 +15,9 @@ from tests.support.service import SEALING_KEY, eventually
 
 
 async def test_new_deliveries_wake_the_one_who_sends_and_nothing_waits_longer_than_the_pauses(
-    pool: Pool, receiver: Receiver
+    pool: Pool, owner_pool: Pool, receiver: Receiver
 ) -> None:
-    await allow_events_without_orders(pool)
+    await allow_events_without_orders(owner_pool)
     policy = UrlPolicy(allow_insecure=True)
     async with WebhookSender(user_agent="test/1.0", policy=policy) as sender:
         webhooks = Webhooks(

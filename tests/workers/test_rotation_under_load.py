@@ -20,10 +20,10 @@ DELIVERED = "SELECT count(*) FROM webhook_deliveries WHERE status = 'delivered'"
 
 
 async def test_no_delivery_fails_while_secrets_are_sealed_under_a_new_key(
-    database_url: str, pool: Pool, receiver: Receiver
+    database_url: str, pool: Pool, owner_pool: Pool, receiver: Receiver
 ) -> None:
     """The worker still seals with the old key, as between two deployments; it opens both."""
-    await allow_events_without_orders(pool)
+    await allow_events_without_orders(owner_pool)
     endpoints = [
         await add_endpoint(pool, f"{receiver.url}?n={number}", sealer=Sealer(OLD))
         for number in range(ENDPOINTS)
