@@ -65,9 +65,9 @@ async def test_the_chart_counts_by_hour_or_by_day_with_a_table_for_those_who_hea
             await put_order(conn, account, at=now, status=status)
     desk = await signed_in(service, "viewer")
     hour = words((await desk.get("/admin")).body)
-    assert f"{now:%Y-%m-%d %H:00} 2 1 2" in hour
+    assert f"{now:%Y-%m-%d %H:00} 2 1 1 1" in hour
     day = await desk.get("/admin?by=day")
-    assert f"{now:%Y-%m-%d} 2 1 2" in words(day.body)
+    assert f"{now:%Y-%m-%d} 2 1 1 1" in words(day.body)
     assert 'class="lost"' in day.body.decode()
     assert (await desk.get("/admin?by=minute")).status == 400
 

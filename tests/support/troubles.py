@@ -18,8 +18,8 @@ ATTACK = "<script>alert(1)</script>{{7*7}}'\"><img src=x onerror=alert(2)>"
 
 ENDPOINT = """
 INSERT INTO webhook_endpoints (account_id, endpoint_id, url, events, description, active, secret_prefix,
-                               secret_sealed, consecutive_failures, last_failure_at, disabled_at, disabled_reason,
-                               created_at)
+                               secret_sealed, consecutive_failures, last_failure_at, disabled_at,
+                               disabled_reason, created_at)
 VALUES ($1, $2, $3, '{crypto.order.paid}', $4, $5::text IS NULL, 'whsec_AAEC', '\\x00', $6, $7, $8, $5, $7)
 """
 EVENT = """

@@ -34,19 +34,20 @@ HOURS_BETWEEN_TICKS: Final = 6
 DAYS_BETWEEN_TICKS: Final = 5
 _CENT: Final = 100
 
-TONES: Final = ("paid", "open", "lost")
+TONES: Final = ("paid", "open", "ended", "lost")
 TONE_OF: Final[Mapping[str, str]] = {
     Status.PAID: "paid",
     Status.PENDING: "open",
     Status.CONFIRMING: "open",
     Status.PARTIAL: "open",
     Status.FAILED: "lost",
-    Status.CANCELLED: "lost",
+    Status.CANCELLED: "ended",
 }
 TONE_WORDS: Final[Mapping[str, str]] = {
     "paid": "Paid",
     "open": "Open",
-    "lost": "Failed or cancelled",
+    "ended": "Cancelled",
+    "lost": "Failed",
 }
 
 CALL_WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -197,7 +198,7 @@ async def _tiles(conn: Conn, now: datetime) -> list[Tile]:
             key="pending",
             label="Oldest pending",
             figures=(span(now - oldest.created_at) if oldest else "—",),
-            change=f"made {oldest.created_at:%Y-%m-%d %H:%M} UTC" if oldest else "nothing is pending",
+            change=f"since {oldest.created_at:%b %d, %H:%M} UTC" if oldest else "nothing is pending",
             path="/admin/stuck",
             spark=charts.spark(
                 _by_hour(hours, now, Status.PENDING), "Orders still pending, by the hour they were made"
