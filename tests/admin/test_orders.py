@@ -120,17 +120,12 @@ async def test_pages_follow_each_other_and_lead_back(service: Service, pool: Poo
         account_id = await put_account(conn)
         puts = [await put_order(conn, account_id, at=DAY + timedelta(hours=n)) for n in range(3)]
     desk = await signed_in(service)
-    seen, address = [], f"{ORDERS}?limit=2&product=solo_manual"
-    first = await desk.get(address)
-    seen += listed(first)
+    first = await desk.get(f"{ORDERS}?limit=2&product=solo_manual")
     older = next(link for link in links(first) if "cursor=" in link and "order=" not in link)
     second = await desk.get(older)
-    seen += listed(second)
-    assert seen == [each.order_id for each in puts[::-1]]
+    assert listed(first) + listed(second) == [each.order_id for each in puts[::-1]]
     assert f"{ORDERS}?product=solo_manual&limit=2" in links(second), "back to the newest"
-    assert f"{older}&order={puts[0].order_id}" in [
-        link.replace("&limit=2&cursor", "&limit=2&cursor") for link in links(second)
-    ]
+    assert f"{older}&order={puts[0].order_id}" in links(second), "a drawer opens beside this page"
 
 
 @pytest.mark.parametrize(
@@ -269,9 +264,8 @@ async def test_hostile_texts_are_shown_as_texts(service: Service, pool: Pool) ->
         )
         await conn.execute(
             "INSERT INTO notifications (notification_id, via, digest, body, matched_form, payment_id,"
-            " payment_status, order_id, received_at, last_seen_at, verdict)"
-            " VALUES (gen_random_uuid(), 'ipn', sha256('x'), convert_to($2, 'UTF8'), 'raw', '91', $2, $1, now(), now(),"
-            " 'applied')",
+            " payment_status, order_id, received_at, last_seen_at, verdict) VALUES (gen_random_uuid(), 'ipn',"
+            " sha256('x'), convert_to($2, 'UTF8'), 'raw', '91', $2, $1, now(), now(), 'applied')",
             order.order_id,
             HOSTILE,
         )
@@ -416,7 +410,7 @@ async def test_a_viewer_looks_and_changes_nothing(service: Service, pool: Pool) 
     assert (await desk.act(f"{ORDERS}/sweep", older_than_hours="1")).status == 403
 
 
-async def test_a_sweep_says_what_it_will_do_and_what_it_did(service: Service, pool: Pool) -> None:
+async def test_a_sweep_says_what_it_will_do_and_what_it_did(service: Service) -> None:
     _, order_id, _ = await started(service)
     await service.rows(
         "UPDATE orders SET created_at = created_at - interval '3 hours',"
