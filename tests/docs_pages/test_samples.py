@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from importlib.resources import files
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -29,14 +30,62 @@ def sample(language: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("language", ["python", "javascript"])
-def test_a_sample_accepts_both_secrets_and_refuses_changes(language: str) -> None:
-    node = shutil.which("node")
-    if language == "javascript" and node is None:
-        pytest.skip("there is no node on this machine")
-    command = [sys.executable, "-c", sample("python") + PYTHON]
-    if language == "javascript":
-        command = [str(node), "-e", sample("javascript") + NODE]
+GO = """package main
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+%s
+func main() {
+	var asked []json.RawMessage
+	var secret, body string
+	var given map[string]string
+	json.NewDecoder(os.Stdin).Decode(&asked)
+	json.Unmarshal(asked[0], &secret)
+	json.Unmarshal(asked[1], &given)
+	json.Unmarshal(asked[2], &body)
+	header := http.Header{}
+	for name, value := range given {
+		header.Set(name, value)
+	}
+	fmt.Println(verify(secret, header, []byte(body)))
+}
+"""
+
+
+def command_of(language: str, directory: Path) -> list[str]:
+    """What runs a sample with a secret, headers and a body on its standard input."""
+    match language:
+        case "python":
+            return [sys.executable, "-c", sample("python") + PYTHON]
+        case "javascript":
+            node = shutil.which("node")
+            if node is None:
+                pytest.skip("there is no node on this machine")
+            return [node, "-e", sample("javascript") + NODE]
+        case _:
+            go = shutil.which("go")
+            if go is None:
+                pytest.skip("there is no go on this machine")
+            source = directory / "sample.go"
+            source.write_text(GO % sample("go"))
+            subprocess.run([go, "build", "-o", "sample", source.name], cwd=directory, check=True)
+            return [str(directory / "sample")]
+
+
+@pytest.mark.parametrize("language", ["python", "javascript", "go"])
+def test_a_sample_accepts_both_secrets_and_refuses_changes(language: str, tmp_path: Path) -> None:
+    command = command_of(language, tmp_path)
     attempt = Attempt(event_id=UUID(int=7), event_type="test.ping", body=BODY, at=clock.utc_now())
     headers = dict(attempt_headers(attempt, "X-Crypto-Orders", *SECRETS))
 
