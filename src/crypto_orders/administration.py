@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
+from crypto_orders.domain.operator import normal_email
 from crypto_orders.kit import clock, ids
 from crypto_orders.kit.process import CannotStartError
 from crypto_orders.kit.sealing import Sealer
@@ -185,7 +186,7 @@ async def create_operator(dsn: str, email: str, *, role: str, name: str | None, 
     Raises domain.errors.BadRequest for what cannot be used, Conflict when the address is taken.
     """
     wanted = Wanted(email=email, role=role, name=name, password=password)
-    entry = _entry("operator.create", email.strip().lower(), {"role": role})
+    entry = _entry("operator.create", normal_email(email), {"role": role})
 
     async def act(pool: Pool) -> str:
         async with Passwords() as passwords:

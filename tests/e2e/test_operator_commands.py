@@ -81,6 +81,7 @@ async def test_operators_are_made_changed_and_kept_out_and_refusals_are_said_in_
         ("operator.disable", "bob@example.com", "disabled"),
         ("operator.enable", "bob@example.com", "enabled"),
         ("operator.create", "ann@example.com", "refused"),
+        ("operator.create", "eve@example.com", "refused"),
         ("operator.disable", "eve@example.com", "refused"),
         ("operator.set_role", "ann@example.com", "refused"),
     ]

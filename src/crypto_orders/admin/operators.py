@@ -10,7 +10,7 @@ from crypto_orders.admin.account import status_of
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
 from crypto_orders.domain.errors import BadRequest, Conflict, NotFound
-from crypto_orders.domain.operator import MANAGE_OPERATORS, ROLES
+from crypto_orders.domain.operator import MANAGE_OPERATORS, ROLES, normal_email
 from crypto_orders.kit import ids
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.store import operator_accounts
@@ -22,6 +22,9 @@ PATH: Final = "/admin/operators"
 _ONE: Final = f"{PATH}/{{operator_id:opr}}"
 SHOWN_MAX: Final = 500
 """Far more operators than one deployment has."""
+
+ROLE_CHARS_KEPT: Final = 20
+"""What somebody sends in a role's place is kept in the audit log this far."""
 
 ROLE_TEXTS: Final[Mapping[str, str]] = {
     "viewer": "looks at everything and changes nothing",
@@ -66,8 +69,7 @@ async def create_operator(call: AdminCall[NewForm, None]) -> Response:
     """Make an operator and show the password this one time."""
     form = call.body
     wanted = Wanted(email=form.email, role=form.role, name=form.name or None)
-    email = form.email.strip().lower()
-    entry = audited(call, "operator.create", email, role=form.role)
+    entry = audited(call, "operator.create", normal_email(form.email), role=form.role[:ROLE_CHARS_KEPT])
     try:
         made = await accounts.create(call.deps.pool, call.deps.access.passwords, wanted, entry)
     except (BadRequest, Conflict) as refusal:
@@ -83,7 +85,7 @@ async def show_operator(call: AdminCall[None, DoneQuery]) -> Response:
 async def set_role(call: AdminCall[RoleForm, None]) -> Response:
     """Give an operator another role and end their sessions."""
     shown, role = await _found(call), call.body.role
-    entry = audited(call, "operator.set_role", shown.email, role=role)
+    entry = audited(call, "operator.set_role", shown.email, role=role[:ROLE_CHARS_KEPT])
     return await _changed(call, shown, "role", accounts.set_role(call.deps.pool, shown.email, role, entry))
 
 

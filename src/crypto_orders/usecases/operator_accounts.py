@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -23,7 +24,7 @@ from crypto_orders.store import audit, operator_accounts, operator_sessions
 from crypto_orders.store.audit import Entry
 from crypto_orders.store.connection import Pool, Tx
 from crypto_orders.store.operator_accounts import OperatorAccount
-from crypto_orders.store.transaction import transact
+from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import access, second_factor
 from crypto_orders.usecases.access import OperatorAccess
 from crypto_orders.usecases.passwords import Passwords
@@ -83,9 +84,11 @@ async def create(pool: Pool, passwords: Passwords, wanted: Wanted, entry: Entry)
         BadRequest: the address, the role, the name or the password cannot be used.
         Conflict: the address is an operator's already.
     """
-    email, role, name = checked_email(wanted.email), checked_role(wanted.role), _checked_name(wanted.name)
     made_up = make_password() if wanted.password is None else None
-    hashed = await passwords.hash(made_up or checked_password(wanted.password or "", email))
+    async with _refusals_kept(pool, entry):
+        email, role, name = checked_email(wanted.email), checked_role(wanted.role), _checked_name(wanted.name)
+        password = made_up or checked_password(wanted.password or "", email)
+    hashed = await passwords.hash(password)
 
     async def work(tx: Tx) -> OperatorAccount | DomainError:
         account = await operator_accounts.insert(
@@ -108,7 +111,8 @@ async def set_role(pool: Pool, email: str, role: str, entry: Entry) -> OperatorA
         NotFound: there is no such operator.
         Conflict: nobody would be left to manage operators.
     """
-    wanted: Role = checked_role(role)
+    async with _refusals_kept(pool, entry):
+        wanted: Role = checked_role(role)
 
     async def change(tx: Tx, operator: OperatorAccount) -> None:
         if operator.role == wanted:
@@ -130,9 +134,11 @@ async def set_password(
         BadRequest: the password cannot be used.
         NotFound: there is no such operator.
     """
-    known = checked_email(email)
     made_up = make_password() if password is None else None
-    hashed = await passwords.hash(made_up or checked_password(password or "", known))
+    async with _refusals_kept(pool, entry):
+        known = checked_email(email)
+        chosen = made_up or checked_password(password or "", known)
+    hashed = await passwords.hash(chosen)
 
     async def change(tx: Tx, operator: OperatorAccount) -> None:
         await operator_accounts.set_password(tx, operator.operator_id, hashed)
@@ -187,7 +193,9 @@ async def change_own_password(
         Conflict: too many wrong ones; come back later.
     """
     verified = await _verified(a, email, present, entry)
-    hashed = await a.passwords.hash(checked_password(wanted, email))
+    async with _refusals_kept(a.pool, entry):
+        chosen = checked_password(wanted, email)
+    hashed = await a.passwords.hash(chosen)
 
     async def change(tx: Tx, operator: OperatorAccount) -> None:
         _same(operator, verified)
@@ -281,6 +289,18 @@ async def reseal(pool: Pool, sealer: Sealer) -> Resealed:
     return Resealed(count, tuple(unreadable))
 
 
+@asynccontextmanager
+async def _refusals_kept(pool: Pool, entry: Entry) -> AsyncGenerator[None]:
+    """Keep that what was asked for cannot be used, and pass the refusal on."""
+    try:
+        yield
+    except BadRequest as refusal:
+        why = refusal.detail
+        await transact_single(pool, lambda tx: audit.record(tx, audit.with_result(entry, "refused", why)))
+        access.observe_change(entry, "refused")
+        raise
+
+
 async def _change(
     pool: Pool,
     email: str,
@@ -326,13 +346,8 @@ async def _verified(a: OperatorAccess, email: str, password: str, entry: Entry) 
         operator = await operator_accounts.find_by_email(conn, email)
     right = await a.passwords.matches(operator.password_hash if operator else None, normal_password(password))
     if operator is None or not right:
-
-        async def keep(tx: Tx) -> None:
-            await audit.record(tx, audit.with_result(entry, "refused", "wrong password"))
-
-        await transact(a.pool, keep)
-        access.observe_change(entry, "refused")
-        raise BadRequest("The present password is wrong.")
+        async with _refusals_kept(a.pool, entry):
+            raise BadRequest("The present password is wrong.")
     return operator
 
 
