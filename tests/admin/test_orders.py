@@ -121,6 +121,7 @@ async def test_pages_follow_each_other_and_lead_back(service: Service, pool: Poo
         puts = [await put_order(conn, account_id, at=DAY + timedelta(hours=n)) for n in range(3)]
     desk = await signed_in(service)
     first = await desk.get(f"{ORDERS}?limit=2&product=solo_manual")
+    assert b'<input type="hidden" name="limit" value="2">' in first.body, "the form keeps the size of pages"
     older = next(link for link in links(first) if "cursor=" in link and "order=" not in link)
     second = await desk.get(older)
     assert listed(first) + listed(second) == [each.order_id for each in puts[::-1]]

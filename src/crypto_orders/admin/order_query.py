@@ -74,8 +74,13 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     def address(self, path: str = PATH, /, **changes: str | None) -> str:
         """An address of the same filters with some changed; None leaves one out, and pages start anew."""
-        page = {} if self.limit == PAGE_ORDERS_DEFAULT else {"limit": str(self.limit)}
+        page = {"limit": str(self.limit)} if self.has_own_limit else {}
         return address_of({**self.given, **page, **changes}, path)
+
+    @property
+    def has_own_limit(self) -> bool:
+        """Whether pages are of another size than usual."""
+        return self.limit != PAGE_ORDERS_DEFAULT
 
     @property
     def here(self) -> str:
