@@ -60,6 +60,8 @@ async def test_a_forged_address_leads_nowhere(service: Service, place: str) -> N
         f"/pay/{'0' * 26}{good[-26:]}",
         "/pay/%00",
         "/pay/" + "a" * 500,
+        "/pay/%FF",
+        "/pay/" + good[5:] + "%ED%A0%80",
         "/pay/%D9%A0" + good[6:],
     ):
         reply = await service.client().get(forged + place)
@@ -199,6 +201,14 @@ async def test_hostile_queries_are_shown_as_they_are_written(service: Service, q
     reply = await service.client().get(path_of(service, order) + query)
     assert reply.status == 200
     assert b"<script>" not in reply.body
+
+
+@pytest.mark.parametrize("query", ["?coin=a&coin=b", "?" + "a=1&" * 100 + "q=1&q=2", "?q=%FF"])
+async def test_a_query_that_cannot_be_read_is_a_page_too(service: Service, query: str) -> None:
+    _, order = await order_in(service, "choose")
+    reply = await service.client().get(path_of(service, order) + query + "&lang=es")
+    assert reply.status == 400
+    assert '<html lang="es"' in reply.body.decode()
 
 
 async def test_a_language_is_kept_from_page_to_page(service: Service) -> None:

@@ -1,10 +1,12 @@
 """What a payer is shown in every stage of a payment, and what never."""
 
 import html
+import io
 import re
 from decimal import Decimal
 
 import pytest
+from pypdf import PdfReader
 
 from tests.support.notices import payment_of
 from tests.support.payer import STAGES, control, end_window, order_in, path_of
@@ -137,7 +139,7 @@ async def test_an_unusual_word_of_the_provider_sends_the_payer_to_support(servic
 
 
 async def test_a_paid_order_has_a_receipt_to_print_and_to_keep(service: Service) -> None:
-    _, order = await order_in(service, "paid")
+    customer, order = await order_in(service, "paid")
     path = path_of(service, order)
     receipt = await service.client().get(path + "/receipt")
     text = words(receipt)
@@ -149,7 +151,13 @@ async def test_a_paid_order_has_a_receipt_to_print_and_to_keep(service: Service)
     assert pdf.status == 200
     assert pdf.headers["content-type"] == "application/pdf"
     assert pdf.headers["cache-control"] == "no-store"
-    assert pdf.body.startswith(b"%PDF-")
+    (sheet,) = PdfReader(io.BytesIO(pdf.body)).pages
+    assert order["order_id"] in sheet.extract_text()
+    # The customer's own calls tell the same.
+    own = f"/v1/billing/crypto-orders/{order['order_id']}/receipt"
+    assert (await customer.get(own)).json["price_cents"] == 7900
+    assert "Price:    79.00 USD" in (await customer.get(own + ".txt")).body.decode()
+    assert (await customer.get(own + ".pdf")).body == pdf.body
 
 
 async def test_an_unpaid_order_has_no_receipt(service: Service) -> None:

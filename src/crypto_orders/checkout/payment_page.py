@@ -1,9 +1,10 @@
 """The pages under `/pay/<token>`: one order's payment, live, with the choice of a coin and the receipt."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -42,6 +43,8 @@ HEADERS: Final[Mapping[str, str]] = {
 
 ESTIMATE_DEADLINE_SECONDS: Final = 3.0
 """A payer waits no longer for what is only about right; the exact amount comes with the address."""
+
+_LANGUAGE = re.compile(rb"(?:^|&)lang=(?P<code>[a-z]{2})(?:&|$)")
 
 SEARCH_CHARS_MAX: Final = 60
 STATE_CHARS_MAX: Final = 200
@@ -192,7 +195,8 @@ def _choices_of(call: PayCall) -> str:
 
 def _chosen_language(call: PayCall) -> str | None:
     """The language that the address names; one that there is not counts as none."""
-    chosen = parse_qs(call.scope["query_string"].decode("latin-1"), max_num_fields=20).get("lang", [""])[0]
+    found = _LANGUAGE.search(call.scope["query_string"])
+    chosen = found["code"].decode("ascii") if found else None
     return chosen if chosen in LANGUAGES else None
 
 
@@ -300,7 +304,7 @@ def show_problem(call: PayCall, problem: Problem) -> Response:
     t = _language(call)
     name = FAILURES.get(problem.slug, "broken")
     # What was sent to a place that only takes forms is tried again from the page it was sent from.
-    here = quote(call.scope["path"].removesuffix(COIN_PLACE))
+    here = quote(call.scope["path"].removesuffix(COIN_PLACE), errors="replace")
     return call.deps.templates.page(
         "failure.html",
         status=problem.status,
