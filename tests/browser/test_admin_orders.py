@@ -107,6 +107,7 @@ async def test_a_dropped_notification_is_replayed_with_the_providers_answer_besi
     said = result.get_by_role("row", name="Status").get_by_role("cell")
     await expect(said).to_have_text(["finished (paid)", "finished (paid)"])
     await expect(drawer(page).locator("#order-status")).to_have_text("Paid")
+    await expect(page.locator(f"#status-{order_id}")).to_have_text("Paid")
     await expect(drawer(page)).to_contain_text("via operator · by op:support@example.com")
     await axe(page)
 
@@ -162,6 +163,7 @@ async def test_an_open_order_refreshes_itself_and_disturbs_nobody(
     assert (await service.sandbox.post(f"/sandbox/payments/{payment_id}/pay")).status == 202
     await expect(drawer(page).locator("#order-status")).to_have_text("Paid")
     await expect(drawer(page).locator(".timeline")).to_contain_text("became paid")
+    await expect(page.locator(f"#status-{order_id}")).to_have_text("Paid")
     await expect(note).to_be_focused()
     await note.press_sequentially("ence")
     await expect(note).to_have_value("Half a sentence")

@@ -94,6 +94,7 @@ def values_of(
         "back": back,
         "result": result,
         "typed": typed,
+        "is_fetched": call.header("hx-request") is not None,
         "here": f"{order_query.PATH}/{order.order_id}",
         "may_write": call.principal.allows(WRITE),
         "may_override": call.principal.allows(OVERRIDE),
