@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,11 +16,27 @@ from crypto_orders.store.connection import Pool
 from tests.support.operators import signed_in
 from tests.support.seeded import DAY, Put, put_account, put_flag, put_order, put_payment
 from tests.support.service import Customer, Reply, Service, eventually
+from tests.support.troubles import put_endpoint
 
 ORDERS = "/admin/orders"
 RUNBOOK = Path(__file__).parents[2] / "src/crypto_orders/docs/pages/crypto-orders-ops-runbook.md"
 TEMPLATES = Path(__file__).parents[2] / "src/crypto_orders/admin/templates"
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{7*7}}${7*7}"""
+
+EVENT = """
+INSERT INTO webhook_events (account_id, event_id, order_id, event_type, body, created_at)
+VALUES ($1, $2, $3, 'crypto.order.paid', '{}', $4)
+"""
+DELIVERY = """
+INSERT INTO webhook_deliveries (account_id, delivery_id, endpoint_id, event_id, event_type, status, attempts,
+                                attempt_no, last_attempt_at, last_response_status, last_response_excerpt,
+                                last_error, created_at)
+VALUES ($1, $2, $3, $4, 'crypto.order.paid', 'dlq', 6, 6, $6, 500, $5, 'HTTP 500', $6)
+"""
+ATTEMPT = """
+INSERT INTO webhook_attempts (account_id, delivery_id, attempt_no, started_at, elapsed_ms, status, excerpt)
+VALUES ($1, $2, 6, $3, 12, 500, $4)
+"""
 
 _TAG = re.compile(r"<[^>]*>")
 
@@ -398,6 +415,30 @@ async def test_a_flag_is_resolved_once_with_a_reason(service: Service, pool: Poo
     again = await desk.act(path, resolution="dismissed", reason="Once more.")
     assert again.status == 409
     assert "The flag is resolved already." in words(again)
+
+
+async def test_a_webhook_is_shown_with_its_attempts_and_sent_again(service: Service, pool: Pool) -> None:
+    order, other = await put(pool, status="paid"), await put(pool)
+    async with pool.acquire() as conn:
+        endpoint = await put_endpoint(conn, order.account_id)
+        delivery_id, event_id = uuid4(), uuid4()
+        await conn.execute(EVENT, order.account_id, event_id, order.order_id, DAY)
+        await conn.execute(
+            DELIVERY, order.account_id, delivery_id, endpoint.endpoint_id, event_id, HOSTILE, DAY
+        )
+        await conn.execute(ATTEMPT, order.account_id, delivery_id, DAY, HOSTILE)
+    desk = await signed_in(service, "support")
+    assert "Dead" in words(await desk.get(ORDERS))
+    shown = await desk.get(f"{ORDERS}/{order.order_id}")
+    for text in ("The customer's system was not told.", "Webhook failed: HTTP 500", "1 attempt", "12 ms"):
+        assert text in words(shown)
+    assert b"<script>alert" not in shown.body
+    assert "/docs/crypto-orders-ops-runbook#dead-webhooks" in links(shown)
+    path = f"deliveries/wdl_{delivery_id}/resend"
+    assert (await desk.act(f"{ORDERS}/{other.order_id}/{path}")).status == 404
+    done = await desk.act(f"{ORDERS}/{order.order_id}/{path}")
+    assert "The webhook is sent again." in words(done)
+    assert (await service.rows("SELECT status FROM webhook_deliveries"))[0]["status"] == "pending"
 
 
 async def test_a_viewer_looks_and_changes_nothing(service: Service, pool: Pool) -> None:
