@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 
@@ -69,6 +70,7 @@ def key_of(account: int) -> str:
     return "ds_test_" + f"{account:032d}".translate(str.maketrans("0123456789", "abcdefghij"))
 
 
+NOBODY = UUID(int=0)
 ACCOUNT_SQL = "('00000000-0000-4000-8000-' || lpad(:a::text, 12, '0'))::uuid"
 ORDER_SQL = "('ord_0' || lpad(:r::text, 20, '0') || lpad(:n::text, 5, '0'))"
 KEY_SQL = (
@@ -151,7 +153,7 @@ def create_script() -> str:
         f"\\set a random(0, {ACCOUNTS - 1})\n\\set r random(1, 9000000000000000000)\n\\set n random(0, 99999)\n"
         + with_values(keys.FIND, [KEY_SQL])
         + "BEGIN;\n"
-        + with_values(checkouts.LOCK_ACCOUNT.replace("'{account_id}'", ACCOUNT_SQL), [])
+        + with_values(checkouts.lock_account(NOBODY).replace(f"'{NOBODY}'", ACCOUNT_SQL), [])
         + with_values(checkouts.START, start)
         + "COMMIT;\n"
         + with_values(checkouts.MINTED, minted)

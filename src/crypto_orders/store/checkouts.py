@@ -45,9 +45,6 @@ class Started(Struct, frozen=True):
     unpaid_today: int
 
 
-# Counting comes after the lock, in a statement of its own: it sees what the lock waited for.
-LOCK_ACCOUNT = "SELECT 1 FROM accounts WHERE account_id = '{account_id}' FOR NO KEY UPDATE"
-
 START = f"""
   WITH clock AS MATERIALIZED (
        SELECT date_trunc('milliseconds', clock_timestamp()) AS now
@@ -104,8 +101,11 @@ SELECT s.*, u.open_orders, u.unpaid_today, EXISTS (SELECT FROM catalogue) AS pro
 
 
 def lock_account(account_id: UUID) -> str:
-    """The statement that makes the starts of one account wait for each other, whole, to travel with BEGIN."""
-    return LOCK_ACCOUNT.format(account_id=account_id)
+    """The statement that makes the starts of one account wait for each other, whole, to travel with BEGIN.
+
+    Counting comes after it, in a statement of its own: that one sees what the lock waited for.
+    """
+    return f"SELECT 1 FROM accounts WHERE account_id = '{account_id}' FOR NO KEY UPDATE"
 
 
 async def start(tx: Tx, asked: Start) -> Started:
