@@ -109,16 +109,11 @@ def shots_of(demo: Demo) -> list[Shot]:
     pending = demo.payment_page(product="team_manual", pay_currency="btc")
     return [
         Shot("overview", "/admin"),
-        Shot("overview-dark", "/admin", "dark"),
         Shot("orders", "/admin/orders"),
         Shot("drawer", f"/admin/orders?order={late}"),
-        Shot("drawer-dark", f"/admin/orders?order={late}", "dark"),
         Shot("orders-phone", "/admin/orders", is_phone=True),
-        Shot("flags", "/admin/flags"),
-        Shot("webhooks", "/admin/webhooks"),
         Shot("pay-phone", pending, is_phone=True, signed_in=False),
         Shot("pay-phone-dark", pending, "dark", is_phone=True, signed_in=False),
-        Shot("pay", pending, signed_in=False),
         Shot("runbook", "/docs/crypto-orders-ops-runbook", signed_in=False),
     ]
 
