@@ -77,6 +77,8 @@ async def test_a_fragment_without_a_session_is_a_401_that_leads_the_whole_page_a
         reply = await desk.get(ACCOUNT, **headers)
         assert reply.status == 401
         assert reply.headers["HX-Redirect"] == "/admin/sign-in?next=/admin/account%3Fdone%3Dsession"
+        reply = await desk.get(ACCOUNT, **{header: "true", "HX_Current_URL": "http://[/admin"})
+        assert (reply.status, reply.headers["HX-Redirect"]) == (401, SIGN_IN)
 
 
 async def test_signing_in_leads_to_the_page_that_was_wanted(service: Service) -> None:
@@ -106,6 +108,8 @@ async def test_signing_in_leads_to_the_page_that_was_wanted(service: Service) ->
         ("/v1/admin/orders", "/admin"),
         ("/admin/\r\nSet-Cookie: a=b", "/admin"),
         ("javascript:alert(1)", "/admin"),
+        ("//[", "/admin"),
+        ("http://[::1/admin", "/admin"),
         ("/admin/sign-in?next=/admin", "/admin"),
         ("/admin/" + "x" * 2000, "/admin"),
         ("", "/admin"),

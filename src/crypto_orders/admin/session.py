@@ -6,7 +6,7 @@ does in the audit trail with `audited`.
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 from uuid import UUID
 
 import msgspec
@@ -283,18 +283,26 @@ def local_path(text: str | None) -> str:
     home = "/admin"
     if not text or len(text) > NEXT_CHARS_MAX or not text.isprintable() or "\\" in text or not text.isascii():
         return home
-    parts = urlsplit(text)
+    parts = _parts_of(text)
     is_local = not parts.scheme and not parts.netloc and (parts.path + "/").startswith("/admin/")
     if not is_local or ".." in parts.path.split("/") or parts.path == SIGN_IN_PATH:
         return home
     return text
 
 
+def _parts_of(address: str) -> SplitResult:
+    """An address taken apart; nothing of one that is none, such as `//[`."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
 def show_sign_in_needed(call: Call[AdminServices, Any, Any, Any]) -> Response:
     """Lead whoever is not signed in to the sign-in page, and back to the page they asked for."""
     if call.header("hx-request") is not None or call.header(BACKGROUND_HEADER) is not None:
         # A fragment's place is no place for a whole page: the browser goes there as one.
-        current = urlsplit(call.header("hx-current-url") or "")
+        current = _parts_of(call.header("hx-current-url") or "")
         address = sign_in_address(
             local_path(f"{current.path}?{current.query}" if current.query else current.path)
         )
