@@ -38,6 +38,8 @@ async def _read(call: Call[None, None, None, Note]) -> HTMLResponse:
 
 
 def _show(call: Call[None, None, Any, Any], problem: Problem) -> HTMLResponse:
+    if call.header("x-undrawable"):
+        raise KeyError(problem.slug)
     return HTMLResponse(f"<h1>{problem.slug} on {call.route}</h1>", status_code=problem.status)
 
 
@@ -95,6 +97,12 @@ async def test_whatever_fails_under_the_prefix_is_a_page(
         assert reply.headers["content-type"].startswith("text/html")
         assert reply.headers["x-group"] == "desk"
         assert "x-request-id" in reply.headers
+
+
+async def test_an_error_whose_page_cannot_be_drawn_is_still_answered(client: aiohttp.ClientSession) -> None:
+    async with client.get("/desk/nowhere", headers={"x-undrawable": "yes"}) as reply:
+        assert (reply.status, reply.content_type) == (404, "application/problem+json")
+        assert (await reply.json())["type"] == "http://errors/not-found"
 
 
 async def test_elsewhere_errors_stay_problem_details(client: aiohttp.ClientSession) -> None:

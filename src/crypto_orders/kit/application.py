@@ -210,8 +210,14 @@ class HttpApp:
                 # Too late for another answer: an unfinished one ends the connection, so that nobody takes
                 # what was sent for the whole.
                 return
+            page = None
             if group is not None and group.show_problem is not None:
-                await _send_page(call, group.show_problem(call, problem), receive, exchange, problem.headers)
+                try:
+                    page = group.show_problem(call, problem)
+                except Exception:  # noqa: BLE001 - an error that cannot be drawn is still answered
+                    _log.exception("problem_page_failed")
+            if page is not None:
+                await _send_page(call, page, receive, exchange, problem.headers)
                 return
             await exchange.send_whole(
                 problem.status,
