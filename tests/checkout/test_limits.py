@@ -81,3 +81,4 @@ async def test_without_a_list_of_coins_the_page_goes_on_looking(service: Service
     form = [("content-type", "application/x-www-form-urlencoded")]
     answer = await limited.request("POST", path + "/coin", body=b"coin=btc", headers=form)
     assert answer.status == 400
+    assert b"This coin is not on offer." not in answer.body

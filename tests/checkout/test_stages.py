@@ -101,12 +101,17 @@ async def test_an_unpaid_end_tells_those_who_have_sent_coins(service: Service, s
 
 async def test_coins_that_came_too_late_are_told_of(service: Service) -> None:
     _, order = await order_in(service, "cancelled")
+    assert "Start a new order in the shop" in words(await page_of(service, order))
     await control(service, order, "pay")
 
     async def told() -> bool:
         return "Coins did arrive for this order" in words(await page_of(service, order))
 
     await eventually(told)
+    # Whoever paid once is never sent to pay again.
+    text = words(await page_of(service, order))
+    assert "Send nothing more. Support will sort it out." in text
+    assert "Start a new order in the shop" not in text
 
 
 async def test_an_address_is_gone_the_moment_the_window_ends(service: Service) -> None:
@@ -181,6 +186,23 @@ async def test_news_come_only_when_there_are_some(service: Service) -> None:
     assert news.body.lstrip().startswith(b'<div id="live"')
     assert b'data-stage="paid"' in news.body
     assert b"hx-get" not in news.body
+
+
+async def test_another_current_payment_is_news(service: Service) -> None:
+    _, order = await order_in(service, "pay")
+    found = re.search(r'hx-get="([^"]+)"', (await page_of(service, order)).body.decode())
+    assert found
+    asked = html.unescape(found[1])
+    assert (await service.client().get(asked)).status == 204
+    await service.rows(
+        'INSERT INTO payments SELECT (jsonb_populate_record(p, \'{"payment_id": "4711", "pay_address": "TNew"}\')).*'
+        " FROM payments p WHERE order_id = $1",
+        order["order_id"],
+    )
+    await service.rows("UPDATE orders SET payment_id = '4711' WHERE order_id = $1", order["order_id"])
+    news = (await service.client().get(asked)).body.decode()
+    assert 'data-copy="TNew"' in news
+    assert order["payment_address"] not in news
 
 
 async def test_a_payment_that_the_provider_is_silent_about_is_still_being_checked(service: Service) -> None:

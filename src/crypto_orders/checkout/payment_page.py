@@ -47,7 +47,7 @@ ESTIMATE_DEADLINE_SECONDS: Final = 3.0
 _LANGUAGE = re.compile(rb"(?:^|&)lang=(?P<code>[a-z]{2})(?:&|$)")
 
 SEARCH_CHARS_MAX: Final = 60
-STATE_CHARS_MAX: Final = 200
+STATE_CHARS_MAX: Final = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +261,9 @@ async def _chooser(
     found = coins.matching(on_offer, searched)
     if coin and selected is None and fault is None:
         fault = visit.t("choose.no_such_coin")
+    if codes is None:
+        # Without a list nobody can tell; the page says so.
+        fault = None
     return Chooser(
         known=codes is not None,
         coins=found[: coins.SHOWN_MAX],

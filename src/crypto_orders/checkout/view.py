@@ -73,7 +73,11 @@ class Payable:
     address: str
     memo: str | None
     uri: str | None
-    qr: Markup
+
+    @property
+    def qr(self) -> Markup:
+        """What wallets scan. Drawing it is most of a page's work, so nothing draws it but a page that shows it."""
+        return Markup(qr_svg(self.uri or self.address))  # noqa: S704 - the library's own SVG, of squares only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +190,7 @@ def view_of(
                 stage,
                 str(page.standing.order.version),
                 f"{attempt.attempt_no}{attempt.state}" if attempt else "0",
+                page.standing.order.payment_id or "0",
                 "silent" if silent else "heard",
                 "coins" if coins_known else "none",
                 formats.crypto(came.actually_paid) if came else "0",
@@ -212,7 +217,6 @@ def _payable(payment: Payment | None) -> Payable | None:
         address=payment.pay_address,
         memo=memo,
         uri=uri,
-        qr=Markup(qr_svg(uri or payment.pay_address)),  # noqa: S704 - the library's own SVG, of squares only
     )
 
 
