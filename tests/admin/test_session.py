@@ -253,10 +253,12 @@ async def _signs_out_everywhere(desk: Desk, email: str, _: Pool) -> None:
 async def _changes_the_password_elsewhere(desk: Desk, email: str, _: Pool) -> None:
     elsewhere = Desk(desk.session, desk.origin)
     await elsewhere.sign_in(email)
+    stolen = Desk(desk.session, desk.origin, dict(elsewhere.cookies))
     new = "another four words"
     reply = await elsewhere.act("/admin/account/password", present=PASSWORD, wanted=new, repeated=new)
     assert reply.headers["Location"] == "/admin/account?done=password"
     assert await elsewhere.is_signed_in()
+    assert not await stolen.is_signed_in()
     assert (await Desk(desk.session, desk.origin).sign_in(email)).status == 401
     assert (await Desk(desk.session, desk.origin).sign_in(email, new)).status == 303
 

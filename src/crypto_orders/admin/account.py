@@ -67,13 +67,13 @@ async def show_account(call: AdminCall[None, AccountQuery]) -> Response:
 
 
 async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
-    """Change the operator's own password; the other sessions end."""
+    """Change the operator's own password; the other sessions end, and this one has a new token."""
     form, operator = call.body, call.principal
     if form.wanted != form.repeated:
         refusal = BadRequest("The new password was not typed the same way twice.")
         return await _account_page(call, fault_of="password", refusal=refusal)
     try:
-        await accounts.change_own_password(
+        token = await accounts.change_own_password(
             call.deps.access,
             operator.email,
             operator.session_id,
@@ -83,7 +83,9 @@ async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
         )
     except (BadRequest, Conflict) as refusal:
         return await _account_page(call, fault_of="password", refusal=refusal)
-    return see_other(f"{PATH}?done=password")
+    response = see_other(f"{PATH}?done=password")
+    session.give_cookie(call.deps, response, token)
+    return response
 
 
 async def show_offer(call: AdminCall[None, None]) -> Response:

@@ -70,6 +70,14 @@ SELECT $1, $2, $3, now_at, now_at, now_at + interval '{SESSION_MAX.total_seconds
   FROM date_trunc('milliseconds', clock_timestamp()) AS now_at
 """
 
+RENEW = """
+UPDATE operator_sessions
+   SET token_sha256 = $3
+ WHERE revoked_at IS NULL
+   AND operator_id = $1
+   AND session_id = $2
+"""
+
 REVOKE = """
 UPDATE operator_sessions
    SET revoked_at = date_trunc('milliseconds', clock_timestamp())
@@ -148,6 +156,11 @@ async def insert(
         None if remote_addr is None else remote_addr[:REMOTE_ADDRESS_CHARS_MAX],
         None if user_agent is None else user_agent[:USER_AGENT_CHARS_MAX],
     )
+
+
+async def renew(tx: Tx, operator_id: UUID, session_id: UUID, token_sha256: bytes) -> None:
+    """Let a session go on under another token; whoever holds the old one is out."""
+    await tx.execute(RENEW, operator_id, session_id, token_sha256)
 
 
 async def revoke(tx: Tx, token_sha256: bytes) -> bool:

@@ -28,6 +28,7 @@ from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import access, second_factor
 from crypto_orders.usecases.access import OperatorAccess
 from crypto_orders.usecases.passwords import Passwords
+from crypto_orders.usecases.sign_in import digest, make_token
 
 PASSWORD_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # noqa: S105 - the characters, not a password
 """Without those that look alike: somebody may read it aloud."""
@@ -185,8 +186,8 @@ async def reset_second_factor(pool: Pool, email: str, entry: Entry) -> OperatorA
 
 async def change_own_password(
     a: OperatorAccess, email: str, session_id: UUID, present: str, wanted: str, entry: Entry
-) -> None:
-    """Change an operator's own password; every other session ends.
+) -> str:
+    """Change an operator's own password; every other session ends, and this one goes on under a new token.
 
     Raises:
         BadRequest: the present password is wrong, or the new one cannot be used.
@@ -195,14 +196,17 @@ async def change_own_password(
     verified = await _verified(a, email, present, entry)
     async with _refusals_kept(a.pool, entry):
         chosen = checked_password(wanted, email)
-    hashed = await a.passwords.hash(chosen)
+    hashed, token = await a.passwords.hash(chosen), make_token()
 
     async def change(tx: Tx, operator: OperatorAccount) -> None:
         _same(operator, verified)
         await operator_accounts.set_password(tx, operator.operator_id, hashed)
         await operator_sessions.revoke_all(tx, operator.operator_id, besides=session_id)
+        # Whoever took a copy of this browser's token is out as well.
+        await operator_sessions.renew(tx, operator.operator_id, session_id, digest(token))
 
     await _change(a.pool, email, entry, change, "password_changed")
+    return token
 
 
 def offer_second_factor(a: OperatorAccess, operator_id: UUID, email: str, issuer: str) -> Offer:

@@ -94,7 +94,7 @@ async def _decide(
     *,
     is_known: bool,
 ) -> SignedIn | Refused:
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+    token = make_token()
     entry = _entry(attempt, email)
 
     async def work(tx: Tx) -> str | None:
@@ -225,6 +225,11 @@ async def end_session(pool: Pool, operator_id: UUID, session_id: UUID, entry: En
     ended = await transact(pool, work)
     access.observe_change(entry, "signed_out" if ended else "no_change")
     return ended
+
+
+def make_token() -> str:
+    """A token that nobody guesses; the browser alone keeps it."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def digest(token: str) -> bytes:
