@@ -8,13 +8,13 @@ import pytest
 from argon2 import PasswordHasher
 from pyotp.totp import TOTP
 
-from crypto_orders.domain.errors import BadRequest
+from crypto_orders.domain.errors import BadRequest, Unavailable
 from crypto_orders.domain.operator import checked_email, checked_password, normal_email
 from crypto_orders.kit.sealing import Sealer
 from crypto_orders.store.connection import Pool
 from crypto_orders.usecases import operator_accounts as accounts
 from crypto_orders.usecases import second_factor
-from crypto_orders.usecases.passwords import Passwords
+from crypto_orders.usecases.passwords import WAITING_MAX, Passwords
 from tests.support.operators import PASSWORD, Desk, make_operator, signed_in
 from tests.support.service import IN_A_TEST, QUICK_HASHER, SEALING_KEY, Service, eventually, running
 
@@ -144,6 +144,18 @@ async def test_however_many_sign_in_four_hashes_are_made_at_once(
             hasher.may_end.set()
         assert hasher.most == 4
         assert [task.result().status for task in tasks[1:]] == [303] * 49
+
+
+async def test_a_crowd_of_strangers_is_told_to_come_back() -> None:
+    hasher = HeldHasher()
+    async with Passwords(hasher, at_once=1) as passwords, asyncio.TaskGroup() as group:
+        waiting = [group.create_task(passwords.matches(None, "a guess")) for _ in range(1 + WAITING_MAX)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await passwords.matches(None, "a guess")
+        hasher.may_end.set()
+        assert await asyncio.gather(*waiting) == [False] * (1 + WAITING_MAX)
+        assert await passwords.matches(None, "a guess") is False
 
 
 async def test_guessing_is_slowed_for_an_address_and_for_a_place(

@@ -12,10 +12,17 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
+from crypto_orders.domain.errors import Unavailable
+
 T = TypeVar("T")
 
 AT_ONCE_MAX: Final = 4
 """Each hash takes 64 MiB while it is made: 256 MiB at most in a process, however many sign in."""
+
+WAITING_MAX: Final = 64
+"""A crowd beyond these is told to come back, so that it never takes the room of the service's other work."""
+
+RETRY_AFTER_SECONDS: Final = 2
 
 SALT_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
@@ -46,12 +53,14 @@ class Passwords:
     """Hashes passwords on threads of its own, so that requests go on meanwhile.
 
     The threads are the bound: a request that is given up does not free the place of a hash still running.
+    Every call raises Unavailable where too many wait for them.
     """
 
     def __init__(self, hasher: Hasher | None = None, *, at_once: int = AT_ONCE_MAX) -> None:
         self._hasher = hasher or hasher_of_rfc_9106()
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="argon2")
         self._decoy = _decoy(self._hasher)
+        self._room = at_once + WAITING_MAX
 
     async def hash(self, password: str) -> str:
         """The hash of a new password."""
@@ -78,7 +87,14 @@ class Passwords:
         return False
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        if self._room == 0:
+            detail = "Too many people are signing in at this moment."
+            raise Unavailable(detail, RETRY_AFTER_SECONDS)
+        self._room -= 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._room += 1
 
 
 def _decoy(hasher: Hasher) -> str:
