@@ -103,7 +103,8 @@ async def take_theme(call: AdminCall[ThemeForm, None]) -> Response:
         "" if call.body.theme == "system" else call.body.theme,
         max_age=0 if call.body.theme == "system" else THEME_COOKIE_SECONDS,
         secure=call.deps.is_https,
-        httponly=True,
+        # No secret: the script of the published pages changes it, too.
+        httponly=False,
         samesite="lax",
         path="/",
     )
