@@ -195,9 +195,10 @@ async def test_another_current_payment_is_news(service: Service) -> None:
     asked = html.unescape(found[1])
     assert (await service.client().get(asked)).status == 204
     await service.rows(
-        'INSERT INTO payments SELECT (jsonb_populate_record(p, \'{"payment_id": "4711", "pay_address": "TNew"}\')).*'
-        " FROM payments p WHERE order_id = $1",
+        "INSERT INTO payments SELECT (jsonb_populate_record(p, $2::jsonb)).* FROM payments p"
+        " WHERE order_id = $1",
         order["order_id"],
+        '{"payment_id": "4711", "pay_address": "TNew"}',
     )
     await service.rows("UPDATE orders SET payment_id = '4711' WHERE order_id = $1", order["order_id"])
     news = (await service.client().get(asked)).body.decode()

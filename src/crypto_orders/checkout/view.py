@@ -76,7 +76,7 @@ class Payable:
 
     @property
     def qr(self) -> Markup:
-        """What wallets scan. Drawing it is most of a page's work, so nothing draws it but a page that shows it."""
+        """What wallets scan. Drawing it is most of a page's work, so only a page that shows it does."""
         return Markup(qr_svg(self.uri or self.address))  # noqa: S704 - the library's own SVG, of squares only
 
 
