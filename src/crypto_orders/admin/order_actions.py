@@ -73,7 +73,9 @@ async def ask_provider(call: AdminCall[OrderForm, None]) -> Response:
         )
     except DomainError as refusal:
         return await _refused(call, refusal, "stuck-in-pending")
-    return await _answered(call, told.outcome, "stuck-in-pending", None, told.snapshot)
+    # The outcome is the current payment's; what another payment's answer moved is told all the same.
+    outcome = "applied" if told.applied else told.outcome
+    return await _answered(call, outcome, "stuck-in-pending", None, told.snapshot)
 
 
 async def replay_ipn(call: AdminCall[ReplayForm, None]) -> Response:
@@ -203,7 +205,7 @@ async def _answered(
         wanted = payment_id or shown.order.payment_id
         payment = next((each for each in shown.payments if each.payment_id == wanted), None)
         rows = compared(shown.order, payment, snapshot)
-    tone, lead, text = OUTCOMES.get(outcome, ("info", "Done.", f"The outcome is {outcome}."))
+    tone, lead, text = OUTCOMES.get(outcome, ("warn", "Not moved.", f"The outcome is {outcome}."))
     return await _done(
         call, Result(tone=tone, lead=lead, text=text, more=more_on(outcome, anchor), rows=rows)
     )

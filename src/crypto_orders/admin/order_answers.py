@@ -55,7 +55,7 @@ OUTCOMES: Final[Mapping[str, tuple[str, str, str]]] = {
     "no_change": (
         "info",
         "Nothing to change.",
-        "The provider's word was applied before, so nothing is lost.",
+        "What the provider says moves nothing: the order stays as it is.",
     ),
     "flagged": (
         "warn",
@@ -142,20 +142,13 @@ def compared(order: Order, payment: Payment | None, snapshot: bytes | None) -> t
     ours = f"{payment.provider_status} ({order.status})" if payment else str(order.status)
     rows = [Row("Status", ours, status, theirs_stands_for is not order.status)]
     if payment is not None:
+        ours_in, theirs_in = payment.pay_currency, said.pay_currency or payment.pay_currency
         rows += [
-            _row("Expected", payment.pay_amount, said.pay_amount, said.pay_currency),
-            _row("Received", payment.actually_paid, said.actually_paid, said.pay_currency),
+            _row("Expected", (payment.pay_amount, ours_in), (said.pay_amount, theirs_in)),
+            _row("Received", (payment.actually_paid, ours_in), (said.actually_paid, theirs_in)),
             _texts("Address", payment.pay_address, said.pay_address),
         ]
-    price = Decimal(order.price_cents) / CENTS
-    rows.append(
-        Row(
-            "Price",
-            formats.fiat(order.price_cents, order.price_currency),
-            formats.crypto(said.price_amount, said.price_currency),
-            said.price_amount is not None and said.price_amount != price,
-        )
-    )
+    rows.append(_price(order, said))
     rows.append(_texts("Order", order.order_id, said.order_id))
     return tuple(rows)
 
@@ -169,12 +162,23 @@ def _read(snapshot: bytes | None) -> ProviderPayment | None:
         return None
 
 
-def _row(label: str, ours: Decimal | None, theirs: Decimal | None, coin: str | None) -> Row:
+def _row(
+    label: str, ours: tuple[Decimal | None, str | None], theirs: tuple[Decimal | None, str | None]
+) -> Row:
+    """An amount of a coin on both sides, each in its own coin; nothing and none at all are the same."""
+    mine, other = ours[0] or Decimal(0), theirs[0] or Decimal(0)
+    is_other_coin = bool(mine or other) and (ours[1] or "").lower() != (theirs[1] or "").lower()
+    return Row(label, formats.crypto(*ours), formats.crypto(*theirs), mine != other or is_other_coin)
+
+
+def _price(order: Order, said: ProviderPayment) -> Row:
+    is_other_amount = said.price_amount not in {None, Decimal(order.price_cents) / CENTS}
+    is_other_currency = (said.price_currency or order.price_currency).upper() != order.price_currency
     return Row(
-        label,
-        formats.crypto(ours, coin),
-        formats.crypto(theirs, coin),
-        (ours or Decimal(0)) != (theirs or Decimal(0)),
+        "Price",
+        formats.fiat(order.price_cents, order.price_currency),
+        formats.crypto(said.price_amount, said.price_currency),
+        is_other_amount or is_other_currency,
     )
 
 

@@ -145,7 +145,13 @@ def read_from(text: str) -> datetime:
 
 def read_to(text: str) -> datetime:
     """The moment a span ends before; a day belongs to it whole."""
-    return _midnight(text) + timedelta(days=1) if _DAY.fullmatch(text) else _instant(text)
+    if not _DAY.fullmatch(text):
+        return _instant(text)
+    try:
+        return _midnight(text) + timedelta(days=1)
+    except OverflowError:
+        message = "Is the last day there is: leave it out."
+        raise ValueError(message) from None
 
 
 def _midnight(text: str) -> datetime:
@@ -214,7 +220,14 @@ def _position(text: str) -> Position:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_ORDERS_MAX):
+    limit = whole_number(text, PAGE_ORDERS_MAX)
+    if limit is None:
         message = f"Is a number from 1 to {PAGE_ORDERS_MAX}."
         raise ValueError(message)
-    return int(text)
+    return limit
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """A number from 1 to `most` in plain digits, or None for any other text."""
+    is_plain = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    return int(text) if is_plain and 1 <= int(text) <= most else None

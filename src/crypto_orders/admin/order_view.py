@@ -165,16 +165,19 @@ def order_view(
 
 
 def received_of(payments: Iterable[Payment]) -> tuple[Coins, ...]:
-    """What arrived on some payments, exactly, one sum for each coin."""
+    """What arrived on some payments, exactly, one sum for each coin; what has no known coin stays apart."""
     return _sums((payment.actually_paid, payment.pay_currency) for payment in payments)
 
 
 def _sums(amounts: Iterable[tuple[Decimal | None, str | None]]) -> tuple[Coins, ...]:
-    sums: dict[str | None, Decimal] = {}
+    sums: dict[str, Decimal] = {}
+    unknown: list[Coins] = []
     for amount, coin in amounts:
-        if amount:
+        if amount and coin is None:
+            unknown.append(Coins(amount, None))
+        elif amount and coin is not None:
             sums[coin] = sums.get(coin, Decimal(0)) + amount
-    return tuple(Coins(amount, coin) for coin, amount in sums.items())
+    return (*(Coins(amount, coin) for coin, amount in sums.items()), *unknown)
 
 
 def provider_tone(provider_status: str) -> str:

@@ -10,7 +10,7 @@ from crypto_orders.admin import order_actions, order_page, order_table
 from crypto_orders.admin.order_advice import section
 from crypto_orders.admin.order_answers import refused_in_words
 from crypto_orders.admin.order_page import LiveQuery, Result
-from crypto_orders.admin.order_query import PATH, Asked, OrdersQuery, read
+from crypto_orders.admin.order_query import PATH, Asked, OrdersQuery, read, whole_number
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen
 from crypto_orders.domain.errors import DomainError, NotFound
@@ -122,12 +122,11 @@ async def show_sweep(call: AdminCall[None, None]) -> Response:
 async def sweep_expired(call: AdminCall[SweepForm, None]) -> Response:
     """Retire long-pending orders that the provider calls waiting."""
     text = call.body.older_than_hours
-    is_number = text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= SWEEP_HOURS_MAX
-    if not is_number:
+    hours = whole_number(text, SWEEP_HOURS_MAX)
+    if hours is None:
         told = f"The age is a whole number of hours from 1 to {SWEEP_HOURS_MAX}."
         result = Result(tone="bad", lead="Nothing was swept.", text=told, more=section("sweep"))
         return await _sweep_page(call, text, result, 400)
-    hours = int(text)
     entry = audited(call, "sweep_expired", None, older_than_hours=hours, limit=sweep.LIMIT_MAX)
     try:
         swept = await sweep.sweep(
