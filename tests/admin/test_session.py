@@ -91,6 +91,10 @@ async def test_signing_in_leads_to_the_page_that_was_wanted(service: Service) ->
     assert email in (await desk.get(ACCOUNT)).body.decode()
     assert (await desk.get("/admin/sign-in?next=/admin/account")).headers["Location"] == "/admin/account"
     assert await audit_of(service, "operator.sign_in") == [("op:ann@example.com", "signed_in", None)]
+    # Without it browsers that send no Sec-Fetch-Site name the origin of a form `null` (Fetch, section 3.1).
+    for shown in (page, await desk.get(ACCOUNT)):
+        assert '<meta name="referrer" content="same-origin">' in shown.body.decode()
+        assert shown.headers["Referrer-Policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def is_token_of(secret: bytes, text: str) -> bool:
 def is_from_our_pages(call: Call[AdminServices, Any, Any, Any]) -> bool:
     """Whether the browser says that one of our own pages makes this request.
 
-    `Sec-Fetch-Site` decides where it is sent; older browsers and plain http send `Origin` with every POST.
+    `Sec-Fetch-Site` decides where it is sent; older browsers, and all over plain http, send `Origin` with
+    every POST. Under `no-referrer` it would be `null`, so pages with forms allow themselves the referrer.
     """
     site = call.header("sec-fetch-site")
     if site is not None:
