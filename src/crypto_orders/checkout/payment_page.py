@@ -1,5 +1,6 @@
 """The pages under `/pay/<token>`: one order's payment, live, with the choice of a coin and the receipt."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -162,7 +163,9 @@ async def send_receipt(call: PayCall) -> Response:
         raise not_found()
     order = page.standing.order
     headers = {"content-disposition": f'attachment; filename="receipt-{order.order_id}.pdf"'}
-    pdf = as_pdf(receipt_of(order, page.standing.now), call.deps.templates.site.brand_name)
+    receipt = receipt_of(order, page.standing.now)
+    # Drawing it takes long enough for others to notice.
+    pdf = await asyncio.to_thread(as_pdf, receipt, call.deps.templates.site.brand_name)
     return Response(pdf, media_type="application/pdf", headers=headers)
 
 
