@@ -39,6 +39,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "two-charges": "two charges",
     "timeline": "what happened, in order",
     "why-failed": "why is my order failed",
+    "partial": "only a part was paid",
     "export": "export for reconciliation",
     "idempotency": "idempotency keys",
     "resolve": "honour, credit or dismiss a flag",
@@ -193,7 +194,7 @@ def _about_partial(shown: AdminShown) -> Advice:
         "Have the customer send nothing more: it would come as a further payment, which moves no order."
         " Ask the provider; what arrived is credited to the next billing cycle, never refunded."
     )
-    return Advice("warn", lead, text, section("credit"))
+    return Advice("warn", lead, text, section("partial"))
 
 
 def _about_failed(shown: AdminShown) -> Advice:
