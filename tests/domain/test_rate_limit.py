@@ -59,6 +59,8 @@ def test_a_slow_bucket_names_the_wait_for_its_next_token() -> None:
         ("2a00:1:2:3::1", "address:2a00:1:2:3::"),
         ("2a00:1:2:3:ffff::9", "address:2a00:1:2:3::"),
         ("2a00:1:2:4::1", "address:2a00:1:2:4::"),
+        ("::ffff:198.51.100.7", "address:198.51.100.7"),
+        ("::ffff:198.51.100.8", "address:198.51.100.8"),
         ("local", "address:local"),
     ],
 )

@@ -1,6 +1,6 @@
 """Token buckets: how much they hold, how they refill, and what is told of them."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -72,6 +72,8 @@ def bucket_of_address(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return f"address:{address}"
-    if parsed.version == 6:  # noqa: PLR2004 - IPv6
-        parsed = ip_network((parsed, _IPV6_NETWORK_BITS), strict=False).network_address
+    if isinstance(parsed, IPv6Address):
+        # A socket for both families names every IPv4 client in one /64 (RFC 4291, section 2.5.5.2).
+        mapped = parsed.ipv4_mapped
+        parsed = mapped or ip_network((parsed, _IPV6_NETWORK_BITS), strict=False).network_address
     return f"address:{parsed}"
