@@ -76,7 +76,7 @@ async def test_a_refusal_keeps_what_was_typed_and_leads_to_the_runbook(service: 
     assert "cannot be honoured" in words(honoured.body)
 
 
-async def test_honouring_against_the_provider_takes_an_admin(service: Service) -> None:
+async def test_honouring_against_the_provider_takes_an_admin_who_says_so(service: Service) -> None:
     async with service.pool.acquire() as conn:
         account = await put_account(conn)
         order = await put_order(conn, account, status="cancelled", payment_id="78")
@@ -87,8 +87,31 @@ async def test_honouring_against_the_provider_takes_an_admin(service: Service) -
     refused = await support.act(f"/admin/flags/{flag}/resolve", **fields)
     assert refused.status == 403
     assert "only an admin may, and the timeline will say so" in words(refused.body)
+    assert (await support.act(f"/admin/flags/{flag}/resolve", **fields, override="true")).status == 403
     admin = await signed_in(service, "admin")
-    assert (await admin.act(f"/admin/flags/{flag}/resolve", **fields)).status == 303
+    for path in (f"/admin/flags/{flag}", f"/admin/orders/{order.order_id}/flags/{flag}"):
+        unticked = await admin.act(f"{path}/resolve", **fields)
+        assert unticked.status == 409
+        assert "tick it only with proof of the money" in words(unticked.body)
+    assert await service.status_of(order.order_id) == "cancelled"
+    assert "Honoured" not in words((await admin.get(f"/admin/flags/{flag}?done=honour")).body)
+    assert (await admin.act(f"/admin/flags/{flag}/resolve", **fields, override="true")).status == 303
+    assert await service.status_of(order.order_id) == "paid"
+    assert "Honoured" in words((await admin.get(f"/admin/flags/{flag}?done=honour")).body)
+
+
+async def test_an_admin_honours_against_the_provider_from_the_order(service: Service) -> None:
+    async with service.pool.acquire() as conn:
+        account = await put_account(conn)
+        order = await put_order(conn, account, status="failed", payment_id="79")
+        flag_id = await put_flag(conn, account, "late_payment", order_id=order.order_id, payment_id="79")
+    path = f"/admin/orders/{order.order_id}/flags/{ids.prefixed('flg', flag_id)}/resolve"
+    fields = {"resolution": "honour", "reason": "The provider's case 90210 confirms it.", "override": "yes"}
+    refused = await (await signed_in(service, "support")).act(path, **fields)
+    assert (refused.status, await service.status_of(order.order_id)) == (403, "failed")
+    assert "Your role does not allow this." in words(refused.body)
+    done = await (await signed_in(service, "admin")).act(path, **fields)
+    assert "Flag honour." in words(done.body)
     assert await service.status_of(order.order_id) == "paid"
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.responses import JSONResponse, Response
 
 from crypto_orders.admin.lists import PAGE_ROWS, account_id_of, address, paging
-from crypto_orders.admin.refusals import Refusal, refusal_of, runbook
+from crypto_orders.admin.refusals import Refusal, refusal_of, runbook, unconfirmed
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
 from crypto_orders.domain.errors import BadRequest, DomainError, Forbidden, NotFound
@@ -41,7 +41,8 @@ KINDS: Final[Mapping[FlagKind, KindWords]] = {
     FlagKind.LATE_PAYMENT: KindWords(
         "Late payment",
         "Money came for an order that had failed or was cancelled: the customer paid and has nothing.",
-        "Honour the order if the product can still be delivered at that price, else credit the amount.",
+        "Wait until the provider says finished. Then honour the order if it can still be delivered at that "
+        "price and no newer one was paid, else credit what arrived.",
     ),
     FlagKind.FAILED_WITH_MONEY: KindWords(
         "Failed with money",
@@ -167,11 +168,12 @@ class DoneQuery(Struct, frozen=True):
 
 
 class ResolveForm(Form, frozen=True, kw_only=True):
-    """How a flag is closed, and why. A credit names its reference."""
+    """How a flag is closed, and why. A credit has a reference; `override` honours against the provider."""
 
     resolution: str = ""
     reason: str = ""
     reference: str = ""
+    override: bool = False
 
 
 async def show_counts(call: AdminCall[None, None]) -> Response:
@@ -224,7 +226,7 @@ async def show_flags(call: AdminCall[None, FlagsQuery]) -> Response:
 
 async def show_flag(call: AdminCall[None, DoneQuery]) -> Response:
     """One flag, the facts behind it, and how it can be closed."""
-    return await _flag_page(call, done=DONE.get(call.query.done or ""))
+    return await _flag_page(call, done=call.query.done)
 
 
 async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
@@ -238,26 +240,25 @@ async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
         resolution=form.resolution,
         reason=form.reason,
         reference=form.reference or None,
+        override=form.override,
     )
+    may_override = call.principal.allows(OVERRIDE)
     asked = Resolution(
         flag_id=flag_id,
         how=form.resolution,
         reason=form.reason.strip(),
         reference=form.reference.strip() or None,
-        may_override=call.principal.allows(OVERRIDE),
+        may_override=may_override and form.override,
     )
     try:
         _check_form(form)
         await flags.resolve(call.deps.deployment, asked, entry)
     except NotFound:
         raise
-    except Forbidden as error:
-        words = (
-            "The provider does not confirm that the money came in full, so honouring this takes an override: "
-            "only an admin may, and the timeline will say so."
-        )
-        refusal = Refusal(status=403, words=words, runbook=runbook("honour"))
-        return await _flag_page(call, form=form, refusal=refusal if error.scope == OVERRIDE else None)
+    except Forbidden:
+        words = unconfirmed(may_override=may_override)
+        refusal = Refusal(status=409 if may_override else 403, words=words, runbook=runbook("honour"))
+        return await _flag_page(call, form=form, refusal=refusal)
     except DomainError as error:
         return await _flag_page(call, form=form, refusal=refusal_of(error, "resolve"))
     return see_other(f"{PATH}/{shown_id}?done={form.resolution}")
@@ -287,6 +288,8 @@ async def _flag_page(
             raise NotFound
         rows = await flag_rows(conn, [kept])
         now = await overview.now(conn)
+    # An address says that something was done; only the flag itself knows whether it was.
+    was_done = done is not None and done == kept.resolution
     return page(
         call,
         "flag.html",
@@ -295,7 +298,7 @@ async def _flag_page(
         flag=rows[0],
         now=now,
         form=form or ResolveForm(),
-        done=done,
+        done=DONE[done] if done is not None and was_done else None,
         refusal=refusal,
     )
 

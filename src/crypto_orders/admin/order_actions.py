@@ -9,9 +9,10 @@ from crypto_orders.admin.order_advice import section
 from crypto_orders.admin.order_answers import OUTCOMES, compared, more_on, refused_in_words
 from crypto_orders.admin.order_page import NOTHING_TYPED, Result, ShownIn, Typed, draw, read_view
 from crypto_orders.admin.order_query import PATH
+from crypto_orders.admin.refusals import unconfirmed
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited
-from crypto_orders.domain.errors import BadRequest, Conflict, DomainError, NotFound
+from crypto_orders.domain.errors import BadRequest, Conflict, DomainError, Forbidden, NotFound
 from crypto_orders.domain.operator import OVERRIDE
 from crypto_orders.kit import ids
 from crypto_orders.kit.http import Endpoint
@@ -57,11 +58,12 @@ class NoteForm(OrderForm, frozen=True, kw_only=True):
 
 
 class ResolveForm(OrderForm, frozen=True, kw_only=True):
-    """How a flag is closed, and why."""
+    """How a flag is closed, and why; `override` honours an order against the provider."""
 
     resolution: str = ""
     reason: str = ""
     reference: str = ""
+    override: str = ""
 
 
 async def ask_provider(call: AdminCall[OrderForm, None]) -> Response:
@@ -141,7 +143,9 @@ async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
         resolution=form.resolution[:STATUS_CHARS_MAX],
         reason=form.reason[:REASON_CHARS_MAX],
         reference=form.reference[:REFERENCE_CHARS_MAX] or None,
+        override=bool(form.override),
     )
+    may_override = call.principal.allows(OVERRIDE)
     anchor = "honour" if form.resolution == "honour" else "resolve"
     try:
         await _check_flag(call, order_id)
@@ -154,11 +158,14 @@ async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
             how=form.resolution,
             reason=form.reason.strip(),
             reference=form.reference.strip() or None,
-            may_override=call.principal.allows(OVERRIDE),
+            may_override=may_override and bool(form.override),
         )
         await flags.resolve(call.deps.deployment, asked, entry)
     except DomainError as refusal:
-        return await _refused(call, refusal, anchor, typed)
+        why = refusal
+        if isinstance(refusal, Forbidden) and may_override:
+            why = Conflict(unconfirmed(may_override=True), resource="flag", field="override")
+        return await _refused(call, why, anchor, typed)
     lead = f"Flag {form.resolution}."
     return await _done(call, Result(tone="good", lead=lead, text=RESOLUTIONS[form.resolution]))
 

@@ -26,6 +26,14 @@ class Refusal(Struct, frozen=True, kw_only=True):
     runbook: str | None = None
 
 
+def unconfirmed(*, may_override: bool) -> str:
+    """Why an order was not honoured: the provider does not confirm its money, and nobody overrode that."""
+    told = "The provider does not confirm that the money came in full, so honouring this takes an override"
+    if may_override:
+        return f"{told}: tick it only with proof of the money. The timeline will say so."
+    return f"{told}: only an admin may, and the timeline will say so."
+
+
 def runbook(section: str) -> str:
     """The address of a section of the runbook."""
     return f"{RUNBOOK}#{section}"
