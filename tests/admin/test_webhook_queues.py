@@ -1,5 +1,6 @@
 """Webhook endpoints in trouble, the dead-letter queue, and sending again."""
 
+import re
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -78,6 +79,8 @@ async def test_a_window_is_counted_before_it_is_sent_again(service: Service) -> 
     counted = await send(desk, path, *window)
     assert counted.status == 200
     assert "1 delivery in this window. The customer's system receives each" in words(counted.body)
+    confirming = counted.body.decode().split(f'action="{path}"')[2].partition("</form>")[0]
+    assert re.findall(r'type="hidden" name="(?!csrf)(\w+)" value="([^"]*)"', confirming) == list(window)
     assert await statuses(service) == ["dlq", "dlq"]
     sent = await send(desk, path, *window, ("confirmed", "true"))
     assert sent.status == 303
@@ -142,6 +145,9 @@ async def test_a_window_of_dead_letters_is_counted_before_anything_is_done(servi
     }
     counted = await desk.act("/admin/webhooks/dlq/window", **fields)
     assert "3 in this window. The next button sends 3." in words(counted.body)
+    confirming = counted.body.decode().split('action="/admin/webhooks/dlq/window"')[2].partition("</form>")[0]
+    fixed = re.findall(r'type="hidden" name="(?!csrf)(\w+)" value="([^"]*)"', confirming)
+    assert dict(fixed) == fields, "the second button does what was counted, not what was typed since"
     assert await statuses(service) == ["dlq", "dlq", "dlq"]
     done = await desk.act("/admin/webhooks/dlq/window", **fields, confirmed="true")
     assert "3 sent again." in words((await desk.get(done.headers["Location"])).body)

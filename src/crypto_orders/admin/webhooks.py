@@ -141,7 +141,7 @@ def tabs(
     shown: str, waiting: overview.Waiting, account: str | None
 ) -> list[tuple[str, str | None, str, bool]]:
     """The three ways to look at webhooks: name, count, address, and whether it is the one shown."""
-    most = overview.COUNTED_MAX
+    most = overview.COUNTED_MAX - 1
     return [
         ("All endpoints", None, address(PATH, account=account), shown == "all"),
         (
@@ -188,7 +188,7 @@ async def show_webhook(call: AdminCall[None, EndpointQuery]) -> Response:
     done = None
     if query.queued is not None:
         done = f"{query.queued} deliveries are queued and on their way."
-    elif query.replayed is not None:
+    elif query.replayed is not None and ids.parse_prefixed("wdl", query.replayed) is not None:
         done = f"{query.replayed} is queued and on its way."
     return await _endpoint_page(call, status=query.status, after=query.cursor, done=done)
 
