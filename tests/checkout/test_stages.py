@@ -188,6 +188,15 @@ async def test_news_come_only_when_there_are_some(service: Service) -> None:
     assert b"hx-get" not in news.body
 
 
+@pytest.mark.parametrize("unknown", ["pay_amount", "pay_currency"])
+async def test_an_address_without_coin_or_amount_is_not_shown(service: Service, unknown: str) -> None:
+    _, order = await order_in(service, "pay")
+    await service.rows(f"UPDATE payments SET {unknown} = NULL WHERE order_id = $1", order["order_id"])
+    reply = await page_of(service, order)
+    assert order["payment_address"] not in reply.body.decode()
+    assert "This order cannot be paid here" in words(reply)
+
+
 async def test_another_current_payment_is_news(service: Service) -> None:
     _, order = await order_in(service, "pay")
     found = re.search(r'hx-get="([^"]+)"', (await page_of(service, order)).body.decode())

@@ -76,7 +76,7 @@ def stage_of(page: PayPage) -> Stage:
 
 def _before_money(page: PayPage) -> Stage:
     seen = page.standing
-    if actions.payable(seen.order, seen.payment, seen.now):
+    if actions.payable(seen.order, seen.payment, seen.now) and _says_what_to_send(seen.payment):
         return Stage.PAY
     if any(p.provider_status != "waiting" or p.money_seen for p in page.payments if p.origin != "mismatched"):
         return Stage.CHECKING
@@ -86,6 +86,11 @@ def _before_money(page: PayPage) -> Stage:
         return Stage.CHOOSE
     on_its_way = seen.attempt is not None and seen.attempt.state in {"sent", "unknown"}
     return Stage.PREPARING if on_its_way and not page.payments else Stage.UNAVAILABLE
+
+
+def _says_what_to_send(payment: Payment | None) -> bool:
+    """Whether a payer would know how much of which coin to send; an address alone invites a guess."""
+    return payment is not None and payment.pay_currency is not None and payment.pay_amount is not None
 
 
 def is_gone(page: PayPage) -> bool:
