@@ -51,6 +51,10 @@ async def test_a_key_is_shown_once_works_and_is_revoked_after_a_second_question(
     assert asked.status == 200
     assert "From the next request on it opens nothing" in words(asked.body)
     assert (await customer.get("/v1/webhooks")).status == 200
+    other = (await desk.act("/admin/accounts", name="Other")).headers["Location"].partition("?")[0]
+    elsewhere = f"{other}/keys/key_{key['key_id']}/revoke"
+    assert (await desk.act(elsewhere, confirmed="true")).status == 404, "the key is not that account's"
+    assert (await customer.get("/v1/webhooks")).status == 200
     assert (await desk.act(revoke, confirmed="true")).status == 303
     assert (await customer.get("/v1/webhooks")).status == 401
 

@@ -166,8 +166,12 @@ def _wanted(call: AdminCall[Any, Any], form: KeyForm) -> KeyWanted:
 async def revoke_key(call: AdminCall[RevokeForm, None]) -> Response:
     """Revoke a key from the next request on; asked once more before it is done."""
     key_id, shown_id = call.uuid("key_id"), ids.prefixed("key", call.uuid("key_id"))
+    async with call.deps.pool.acquire() as conn:
+        known = await account_lists.key(conn, key_id)
+    if known is None or known.account_id != call.uuid("account_id"):
+        raise NotFound
     if not call.body.confirmed:
-        return await _account_page(call, revoking=shown_id)
+        return await _account_page(call, revoking=known)
     await administering.revoke_key(call.deps.pool, key_id, audited(call, "revoke_key", shown_id))
     return see_other(f"{PATH}/{ids.prefixed('acc', call.uuid('account_id'))}?done=revoked")
 
@@ -219,7 +223,7 @@ async def _account_page(
     after: str | None = None,
     form: KeyForm | None = None,
     made: NewKey | None = None,
-    revoking: str | None = None,
+    revoking: KeptKey | None = None,
     done: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
@@ -230,7 +234,9 @@ async def _account_page(
             raise NotFound
         found = await account_lists.newest_keys(conn, account_id, limit=PAGE_ROWS, after=after)
         now = await overview.now(conn)
-        keys = [await _key_row(conn, each, now, call.deps.customer_policy) for each in found.items]
+        usual = call.deps.customer_policy
+        keys = [await _key_row(conn, each, now, usual) for each in found.items]
+        asked_about = await _key_row(conn, revoking, now, usual) if revoking else None
     row = _account_row(at)
     return page(
         call,
@@ -241,11 +247,11 @@ async def _account_page(
         keys=keys,
         now=now,
         made=made,
-        revoking=next((key for key in keys if key.key_id == revoking), None),
+        revoking=asked_about,
         form=form or KeyForm(scopes=("account_owner",)),
         scopes=SCOPES,
         terms=call.deps.deployment.terms,
-        usual_limit=_limit_words(call.deps.customer_policy),
+        usual_limit=_limit_words(usual),
         done=done,
         refusal=refusal,
         paging=paging(row.path, {}, after=after, following=found.next_cursor, words={}),

@@ -103,6 +103,15 @@ async def newest_keys(conn: Conn, account_id: UUID | None, *, limit: int, after:
     return await keyset.newest(conn, KEYS, _key_of, equal=equal, limit=limit, after=after)
 
 
+KEY = f"{KEYS.select}\n WHERE key_id = $1"
+
+
+async def key(conn: Conn, key_id: UUID) -> KeptKey | None:
+    """A key by its id, whosever it is."""
+    row = await conn.fetchrow(KEY, key_id)
+    return _key_of(row) if row else None
+
+
 def _key_of(row: Row) -> KeptKey:
     return KeptKey(
         key_id=row["key_id"],
