@@ -124,6 +124,15 @@ def test_minting_forgets_nothing_that_a_faster_notification_told() -> None:
     assert payment == replace(adopted, origin="minted")
 
 
+def test_minting_adds_the_network_and_the_memo_that_a_faster_notification_lacked() -> None:
+    adopted = a_payment(origin="adopted", network=None, payin_extra_id=None)
+
+    decision = mint(an_order(), (adopted,), says("waiting", network="xrp", payin_extra_id="77"), NOW)
+
+    (payment,) = decision.payments
+    assert payment == replace(adopted, origin="minted", network="xrp", payin_extra_id="77")
+
+
 def test_a_mismatched_answer_is_recorded_flagged_and_never_shown() -> None:
     order = replace(an_order(payment_id=None), mint_due_at=NOW)
 

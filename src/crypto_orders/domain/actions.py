@@ -49,7 +49,13 @@ def mint(order: Order, payments: tuple[Payment, ...], answer: ProviderPayment, n
     if known is None:
         payment = hear(first_record(answer, "minted", now), answer, now)
     else:
-        payment = replace(known, origin="minted")
+        # Only the answer to the create call names the network, and a payer must never miss a memo.
+        payment = replace(
+            known,
+            origin="minted",
+            payin_extra_id=known.payin_extra_id or answer.payin_extra_id,
+            network=known.network or answer.network,
+        )
     order = replace(order, mint_due_at=None, updated_at=now)
     if order.status in {Status.PENDING, Status.FAILED, Status.CANCELLED} or order.payment_id is None:
         order = replace(order, payment_id=payment.payment_id)
