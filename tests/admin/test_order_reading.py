@@ -1,15 +1,18 @@
 """What the orders' screens read from addresses, and how they write two sides of money, without a service."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
 import pytest
 
+from crypto_orders.admin.order_advice import advise
 from crypto_orders.admin.order_answers import Row, compared
 from crypto_orders.admin.order_query import OrdersQuery, read, whole_number
 from crypto_orders.admin.order_view import Coins, received_of
-from crypto_orders.domain.order import Status
-from tests.support.order_core import ADDRESS, CHILD, FIRST, ORDER_ID, SECOND, a_payment, an_order
+from crypto_orders.domain.order import Event, EventDetail, Source, Status, Via
+from crypto_orders.store.order_views import AdminShown
+from tests.support.order_core import ADDRESS, CHILD, FIRST, NOW, ORDER_ID, SECOND, a_payment, an_order
 
 ANSWER = {
     "payment_id": int(FIRST),
@@ -74,3 +77,28 @@ def test_coins_are_summed_each_apart_and_unknown_ones_not_at_all() -> None:
         Coins(paid, None),
         Coins(paid, None),
     )
+
+
+def advised(status: Status, at: datetime = NOW, detail: EventDetail | None = None) -> str:
+    """What to do first about an order that reached a status at a moment."""
+    event = Event(
+        seq=2,
+        status=status,
+        source=Source.IPN,
+        at=at,
+        via=Via.OPERATOR,
+        actor="op:ann@example.com",
+        detail=detail or EventDetail(),
+    )
+    shown = AdminShown(order=an_order(status), events=(event,), payments=(), flags=(), now=NOW)
+    return advise(shown, ())[0].lead
+
+
+def test_an_order_that_an_operator_paid_is_not_called_paid_in_full() -> None:
+    assert advised(Status.PAID) == "Paid in full."
+    assert advised(Status.PAID, detail=EventDetail(override=True)) == "Paid by an operator's override."
+
+
+def test_a_note_written_today_does_not_make_old_money_young() -> None:
+    assert advised(Status.CONFIRMING, NOW - timedelta(hours=23)) == "On its way."
+    assert advised(Status.CONFIRMING, NOW - timedelta(hours=25)) == "Confirming for more than a day."

@@ -55,7 +55,9 @@ KINDS: Final[Mapping[FlagKind, KindWords]] = {
         "Confirm in the provider's dashboard that the money is gone, agree with the customer, dismiss.",
     ),
     FlagKind.OVERPAID: KindWords(
-        "Overpaid", "More arrived than was asked. The order is fine.", "Credit the surplus."
+        "Overpaid",
+        "More arrived than was asked. The order is fine.",
+        "Once the provider says finished, credit the surplus.",
     ),
     FlagKind.ORDER_MISMATCH: KindWords(
         "Order mismatch",
@@ -75,7 +77,7 @@ KINDS: Final[Mapping[FlagKind, KindWords]] = {
     FlagKind.REDEPOSIT: KindWords(
         "Further deposit",
         "More coins arrived at an address that had been used. They never move an order.",
-        "Credit what arrived.",
+        "Once the provider says finished, credit what arrived.",
     ),
     FlagKind.PAYMENT_ADOPTED: KindWords(
         "Payment adopted",

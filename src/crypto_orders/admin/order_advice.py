@@ -71,7 +71,7 @@ class Advice(Struct, frozen=True):
 _ABOUT_FLAGS: Final[Mapping[FlagKind, tuple[str, str]]] = {
     FlagKind.LATE_PAYMENT: (
         "Money came after the order had ended.",
-        "The customer paid and has nothing: honour the order if it can still be delivered, else credit it.",
+        "Wait until the provider says finished. Then honour it if no newer order was paid, else credit it.",
     ),
     FlagKind.FAILED_WITH_MONEY: (
         "A payment that had shown money failed.",
@@ -83,7 +83,7 @@ _ABOUT_FLAGS: Final[Mapping[FlagKind, tuple[str, str]]] = {
     ),
     FlagKind.OVERPAID: (
         "More arrived than was asked.",
-        "The order is fine. Credit the surplus to the next billing cycle; nothing is refunded.",
+        "The order is fine. Credit the surplus once the provider says finished; nothing is refunded.",
     ),
     FlagKind.ORDER_MISMATCH: (
         "The provider's words name another order.",
@@ -99,7 +99,7 @@ _ABOUT_FLAGS: Final[Mapping[FlagKind, tuple[str, str]]] = {
     ),
     FlagKind.REDEPOSIT: (
         "More coins arrived at a used address.",
-        "They came as a further payment, which never moves an order. Credit what arrived.",
+        "A further payment never moves an order. Credit what arrived once the provider says finished.",
     ),
     FlagKind.PAYMENT_ADOPTED: (
         "A payment that we did not make carries this order's id.",
@@ -146,8 +146,7 @@ def _about_state(shown: AdminShown) -> Advice:
         case Status.PARTIAL:
             return _about_partial(shown)
         case Status.PAID:
-            text = "The full price arrived and the goods are due. Nothing is left to do."
-            return Advice("good", "Paid in full.", text, section("states"))
+            return _about_paid(shown)
         case Status.FAILED:
             return _about_failed(shown)
         case Status.CANCELLED:
@@ -176,7 +175,8 @@ def _about_pending(shown: AdminShown) -> Advice:
 
 def _about_confirming(shown: AdminShown) -> Advice:
     more = section("states")
-    if shown.now - shown.order.updated_at < CONFIRMING_SOON:
+    # Not the order's own time of change, which notes move, too.
+    if shown.now - shown.events[-1].at < CONFIRMING_SOON:
         text = "The network has seen the money and it is not final yet. Wait; it moves by itself."
         return Advice("info", "On its way.", text, more)
     text = "The network has seen the money and it is not final. Ask the provider; open a case there."
@@ -195,6 +195,14 @@ def _about_partial(shown: AdminShown) -> Advice:
         " Ask the provider; what arrived is credited to the next billing cycle, never refunded."
     )
     return Advice("warn", lead, text, section("partial"))
+
+
+def _about_paid(shown: AdminShown) -> Advice:
+    if shown.events[-1].detail.override:
+        text = "The provider did not confirm the price; the timeline says who decided and why. The goods are due."
+        return Advice("good", "Paid by an operator's override.", text, section("override"))
+    text = "The full price arrived and the goods are due. Nothing is left to do."
+    return Advice("good", "Paid in full.", text, section("states"))
 
 
 def _about_failed(shown: AdminShown) -> Advice:
