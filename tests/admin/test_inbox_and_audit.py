@@ -15,7 +15,7 @@ async def test_a_fact_is_found_by_its_payment_order_and_verdict_with_its_payload
         await put_notification(conn, f'{{"payment_id": "4999", "note": "{ATTACK}"}}', claims=ATTACK)
         other = await put_notification(conn, "{}" + " " * 3000 + "the end", payment_id="5000")
     desk = await signed_in(service, "viewer")
-    reply = await desk.get("/admin/inbox?payment_id=4999")
+    reply = await desk.get("/admin/inbox?payment_id=+4999+")
     page = reply.body.decode()
     assert "<script>alert" not in page
     assert escape(ATTACK.partition("'")[0]) in page

@@ -218,6 +218,7 @@ async def test_the_export_is_what_is_on_screen_and_is_audited(service: Service, 
     )
     assert [row["actor"] for row in kept] == ["op:admin@example.com"]
     assert '"status": "paid"' in kept[0]["request"]
+    assert b" download " not in shown.body, "a refusal is a page, never a file that passes for the orders"
     assert (await desk.get(f"{ORDERS}.csv?search=xy")).status == 400
     assert (await desk.get(f"{ORDERS}.csv?status=bought")).status == 400
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
-from crypto_orders.admin.lists import PAGE_ROWS, Needle, account_id_of, address, paging
+from crypto_orders.admin.lists import PAGE_ROWS, Needle, account_id_of, address, paging, trimmed
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Operator, page, screen
 from crypto_orders.domain.errors import NotFound
@@ -77,7 +78,9 @@ class InboxQuery(Struct, frozen=True, kw_only=True):
 
 async def show_inbox(call: AdminCall[None, InboxQuery]) -> Response:
     """The facts about a payment, an order or with a verdict, the newest first."""
-    query = call.query
+    query = msgspec.structs.replace(
+        call.query, payment_id=trimmed(call.query.payment_id), order_id=trimmed(call.query.order_id)
+    )
     async with call.deps.search_pool.acquire() as conn:
         found = await inbox_lists.newest(
             conn,

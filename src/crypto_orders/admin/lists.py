@@ -77,6 +77,11 @@ def paging(
     )
 
 
+def trimmed(text: str | None) -> str | None:
+    """A value that is looked for exactly, without the blanks that come along when it is pasted."""
+    return None if text is None else text.strip()
+
+
 def account_of(text: str | None) -> UUID | None:
     """The account that a filter names. Raises BadRequest when it is no account's id."""
     if text is None:
