@@ -199,7 +199,7 @@ def _about_partial(shown: AdminShown) -> Advice:
 
 def _about_paid(shown: AdminShown) -> Advice:
     if shown.events[-1].detail.override:
-        text = "The provider did not confirm the price; the timeline says who decided and why. The goods are due."
+        text = "The provider did not confirm the price; the timeline says who decided and why. Goods are due."
         return Advice("good", "Paid by an operator's override.", text, section("override"))
     text = "The full price arrived and the goods are due. Nothing is left to do."
     return Advice("good", "Paid in full.", text, section("states"))
