@@ -386,6 +386,12 @@ async def test_the_internal_note_is_kept_changed_and_taken_away(service: Service
     assert long.status == 400
     assert "The note may have at most 2000 characters; this one has 2001." in words(long)
     assert b"n" * 2001 in long.body
+    colleague = await desk.act(path, internal_note="Mine.", replaced="00" * 32)
+    assert colleague.status == 409
+    assert "Somebody changed the note since you read it." in words(colleague)
+    assert "Kept now: “Called them.”. Keeping yours replaces it." in words(colleague)
+    (shown,) = re.findall(r'name="replaced" value="(\w+)"', colleague.body.decode())
+    assert (await desk.act(path, internal_note="Mine.", replaced=shown)).status == 200
     assert "There is none now." in words(await desk.act(path, internal_note=""))
     rows = await service.rows("SELECT internal_note, customer_note FROM orders")
     assert rows == [{"internal_note": None, "customer_note": "mine"}]

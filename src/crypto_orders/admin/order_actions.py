@@ -52,9 +52,10 @@ class ReplayForm(OrderForm, frozen=True, kw_only=True):
 
 
 class NoteForm(OrderForm, frozen=True, kw_only=True):
-    """Support's own note."""
+    """Support's own note; `replaced` names the one that was shown, so that no colleague's is lost."""
 
     internal_note: str = ""
+    replaced: str = ""
 
 
 class ResolveForm(OrderForm, frozen=True, kw_only=True):
@@ -124,11 +125,19 @@ async def set_note(call: AdminCall[NoteForm, None]) -> Response:
     entry = audited(call, "set_internal_note", order_id, characters=len(note))
     try:
         _check_length("note", note, NOTE_CHARS_MAX, chars_min=0)
-        await orders.set_internal_note(call.deps.deployment, order_id, note, entry)
+        replaced = _digest_in(call.body.replaced)
+        await orders.set_internal_note(call.deps.deployment, order_id, note, entry, replaced=replaced)
     except DomainError as refusal:
         return await _refused(call, refusal, "timeline", Typed("note", _typed(call.body)))
     text = "Only support sees it." if note else "There is none now."
     return await _done(call, Result(tone="good", lead="The note is kept.", text=text))
+
+
+def _digest_in(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex(text) or None
+    except ValueError:
+        return b""
 
 
 async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:

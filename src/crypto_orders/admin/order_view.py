@@ -17,6 +17,7 @@ from crypto_orders.domain.delivery import ATTEMPTS_MAX
 from crypto_orders.domain.order import FlagKind, Order
 from crypto_orders.domain.payment import Payment
 from crypto_orders.kit import ids
+from crypto_orders.store import notes
 from crypto_orders.store.deliveries import Attempt, Told
 from crypto_orders.store.flag_lists import KeptFlag
 from crypto_orders.store.order_surroundings import UsedKey
@@ -125,6 +126,7 @@ class OrderView(Struct, frozen=True, kw_only=True):
     checkout_url: str
     fingerprint: str
     flags_fingerprint: str
+    note_digest: str
     now: datetime
 
     @property
@@ -160,6 +162,7 @@ def order_view(
             shown.order, shown.payments, shown.flags, detail.deliveries, detail.last_ipn, advice
         ),
         flags_fingerprint=_digest([flag.flag_id for flag in shown.flags if flag.state == "open"]),
+        note_digest=notes.digest(shown.order.internal_note).hex(),
         now=shown.now,
     )
 

@@ -1,5 +1,6 @@
 """The two notes of an order; changing one is no event."""
 
+from hashlib import sha256
 from uuid import UUID
 
 from crypto_orders.domain.order import Order
@@ -16,6 +17,7 @@ SET_INTERNAL_NOTE = f"""
 UPDATE orders o
    SET internal_note = $3, updated_at = date_trunc('milliseconds', clock_timestamp())
  WHERE account_id = $1 AND order_id = $2
+   AND ($4::bytea IS NULL OR sha256(convert_to(coalesce(internal_note, ''), 'UTF8')) = $4)
 RETURNING {ORDER_COLUMNS}
 """
 
@@ -26,7 +28,17 @@ async def set_customer_note(tx: Tx, account_id: UUID, order_id: str, note: str |
     return order_of(row) if row else None
 
 
-async def set_internal_note(tx: Tx, account_id: UUID, order_id: str, note: str | None) -> Order | None:
-    """Change what support wrote; None when there is no such order."""
-    row = await tx.fetchrow(SET_INTERNAL_NOTE, account_id, order_id, note)
+def digest(note: str | None) -> bytes:
+    """What names a note by its words; an absent one is empty."""
+    return sha256((note or "").encode()).digest()
+
+
+async def set_internal_note(
+    tx: Tx, account_id: UUID, order_id: str, note: str | None, replaced: bytes | None = None
+) -> Order | None:
+    """Change what support wrote; None when there is no such order.
+
+    None, too, when the note is not the one that `replaced` is the digest of, if that is given.
+    """
+    row = await tx.fetchrow(SET_INTERNAL_NOTE, account_id, order_id, note, replaced)
     return order_of(row) if row else None

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from crypto_orders.domain import actions
-from crypto_orders.domain.errors import Conflict, NotFound, Unavailable
+from crypto_orders.domain.errors import Conflict, DomainError, NotFound, Unavailable
 from crypto_orders.domain.order import Decision, Order, Status
 from crypto_orders.domain.payment import WAITING
 from crypto_orders.store import asks, audit, notes, orders
@@ -89,28 +89,36 @@ async def set_customer_note(d: Deployment, account_id: UUID, order_id: str, note
     return order
 
 
-async def set_internal_note(d: Deployment, order_id: str, note: str | None, entry: audit.Entry) -> Order:
+async def set_internal_note(
+    d: Deployment, order_id: str, note: str | None, entry: audit.Entry, *, replaced: bytes | None = None
+) -> Order:
     """Change support's note in any status, with an audit row; an empty text is none.
+
+    `replaced` is the digest of the note that was read before, where another one must not be lost.
 
     Raises:
         NotFound: there is no such order.
+        Conflict: somebody has changed the note since it was read.
     """
 
-    async def work(tx: Tx) -> Order | None:
+    async def work(tx: Tx) -> Order | DomainError:
         account_id = await orders.account_of(tx, order_id)
-        order = (
-            None
-            if account_id is None
-            else await notes.set_internal_note(tx, account_id, order_id, note or None)
-        )
-        result = "done" if order else "not_found"
-        await audit.record(tx, audit.with_result(entry, result, account_id=account_id))
+        if account_id is None:
+            await audit.record(tx, audit.with_result(entry, "not_found"))
+            return NotFound()
+        order = await notes.set_internal_note(tx, account_id, order_id, note or None, replaced)
+        if order is None:
+            await audit.record(tx, audit.with_result(entry, "refused", "changed since", account_id))
+            return Conflict(
+                "Somebody changed the note since you read it.", resource="crypto_order", field="internal_note"
+            )
+        await audit.record(tx, audit.with_result(entry, "done", account_id=account_id))
         return order
 
-    order = await transact(d.pool, work)
-    if order is None:
-        raise NotFound
-    return order
+    done = await transact(d.pool, work)
+    if isinstance(done, DomainError):
+        raise done
+    return done
 
 
 async def ask_soon(d: Deployment, order: Order) -> None:
