@@ -108,6 +108,7 @@ async def test_the_inbox_is_read_by_payment_order_and_verdict(conn: Conn) -> Non
     assert await listed(order_id="ord_a") == [fourth, second, first]
     assert await listed(verdict=Verdict.UNMATCHED) == [third]
     assert await listed(order_id="ord_a", verdict=Verdict.APPLIED) == [first]
+    assert await listed(verdict=Verdict.RECEIVED) == [fourth]
     page = await inbox_lists.newest(conn, payment_id="2", order_id=None, verdict=None, limit=9, after=None)
     assert page.items[0].body == b'{"payment_id":2,"n":3}'
 

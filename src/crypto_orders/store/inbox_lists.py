@@ -50,6 +50,14 @@ SELECT notification_id, via, payment_id, payment_status, claimed_order_id, accou
 )
 
 
+# Facts that are not settled are few among millions: an index keeps them together.
+UNSETTLED = LISTING._replace(
+    select=LISTING.select.replace(
+        "FROM notifications", "FROM (SELECT * FROM notifications WHERE try_at IS NOT NULL) AS n"
+    )
+)
+
+
 async def newest(
     conn: Conn,
     *,
@@ -69,7 +77,8 @@ async def newest(
         "order_id": order_id,
         "verdict": verdict.value if verdict else None,
     }
-    return await keyset.newest(conn, LISTING, _notification_of, equal=equal, limit=limit, after=after)
+    listing = UNSETTLED if verdict in {Verdict.RECEIVED, Verdict.WAITING} else LISTING
+    return await keyset.newest(conn, listing, _notification_of, equal=equal, limit=limit, after=after)
 
 
 GET = f"{LISTING.select}\n WHERE notification_id = $1"
