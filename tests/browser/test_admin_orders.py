@@ -232,3 +232,17 @@ async def test_a_drawer_on_a_phone_is_the_whole_window(service: Service, page: P
     assert (box["x"], box["width"]) == (0, 390)
     await drawer(page).get_by_role("link", name="Close").click()
     await expect(drawer(page)).to_have_count(0)
+
+
+async def test_what_is_copied_in_the_drawer_is_announced_inside_it(
+    service: Service, page: Page, sign_in: SignIn
+) -> None:
+    ((order_id, _),) = await started(service)
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await sign_in(page, "viewer")
+    await page.goto(f"{ORDERS}?order={order_id}")
+    await drawer(page).get_by_role("button", name="Copy the order id", exact=True).click()
+    await expect(drawer(page).locator("#announcer")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == order_id
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#drawer[open]")).to_have_count(0)

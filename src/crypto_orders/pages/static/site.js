@@ -15,7 +15,8 @@ async function copy(button) {
   setTimeout(() => button.classList.remove("done"), COPIED_MS);
 }
 
-// One polite live region for the whole page, made when it is first needed.
+// One polite live region for the whole page, made when it is first needed. Behind an open drawer nothing is
+// announced, so the region stands inside it.
 function announce(text) {
   let region = document.getElementById("announcer");
   if (!region) {
@@ -23,8 +24,9 @@ function announce(text) {
     region.id = "announcer";
     region.className = "visually-hidden";
     region.setAttribute("role", "status");
-    document.body.append(region);
   }
+  const home = document.querySelector("dialog:modal") ?? document.body;
+  if (region.parentElement !== home) home.append(region);
   region.textContent = text;
 }
 
