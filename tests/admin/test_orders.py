@@ -191,6 +191,7 @@ async def test_an_empty_search_says_which_filter_hid_what(service: Service, pool
     assert "Without “Product: solo_manual” there are none either." in told
     assert f"{ORDERS}?payment_id=77&product=solo_manual" in links(reply)
     assert "/admin/inbox?payment_id=77" in links(reply)
+    assert f"{ORDERS}?payment_id=775" in links(await desk.get(f"{ORDERS}?search=775"))
 
 
 async def test_a_short_search_says_how_far_it_went(service: Service, pool: Pool) -> None:

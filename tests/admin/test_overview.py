@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 from crypto_orders.kit import clock
 from tests.support.operators import signed_in
@@ -47,7 +48,12 @@ async def test_the_tiles_compare_the_day_with_the_one_a_week_ago(service: Servic
         await put_order(conn, account, at=now - timedelta(minutes=40))
         await put_order(conn, account, at=now - timedelta(hours=4), status="failed")
     desk = await signed_in(service, "viewer")
-    told = words((await desk.get("/admin")).body)
+    reply = await desk.get("/admin")
+    told = words(reply.body)
+    for key, counted in (("orders", 5), ("volume", 3)):
+        (link,) = re.findall(rf'href="([^"]*)" id="tile-{key}"', reply.body.decode())
+        listed = (await desk.get(unescape(link))).body.decode()
+        assert listed.count("<tr data-order=") == counted, "the tile leads to what it counts"
     assert "Paid volume, 24 h 158.00 USD 50.00 EUR +58.0 % vs. a week ago" in told
     assert "Orders, 24 h 5 +400.0 % vs. a week ago" in told
     assert "Time to paid, median 6 min 12 s median of 3 orders, 10 min a week ago" in told

@@ -13,7 +13,7 @@ from crypto_orders.admin.lists import address, capped
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Operator, page, screen, see_other
 from crypto_orders.domain.order import Status
-from crypto_orders.kit import ids
+from crypto_orders.kit import clock, ids
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.pages.formats import fiat, span
 from crypto_orders.store import accounts, idempotency_metrics, overview, stats
@@ -184,16 +184,16 @@ async def _tiles(conn: Conn, now: datetime) -> list[Tile]:
     dead = await overview.dead_by_day(conn, now - SPARK_DAYS * DAY)
     flags = await overview.flags_by_day(conn, now - SPARK_DAYS * DAY)
     return [
-        _volume(paid, before),
+        _volume(paid, before, now),
         Tile(
             key="orders",
             label="Orders, 24 h",
             figures=(capped(orders, overview.ORDERS_OF_A_STATUS_MAX - 1),),
             change=_against(orders, orders_before),
-            path=address("/admin/orders"),
+            path=address("/admin/orders", created_after=clock.to_iso(now - DAY)),
             spark=charts.spark(_by_hour(hours, now), "Orders by hour, 24 hours"),
         ),
-        _time_to_paid(paid, before),
+        _time_to_paid(paid, before, now),
         Tile(
             key="pending",
             label="Oldest pending",
@@ -219,7 +219,7 @@ async def _tiles(conn: Conn, now: datetime) -> list[Tile]:
     ]
 
 
-def _volume(paid: PaidStretch, before: PaidStretch) -> Tile:
+def _volume(paid: PaidStretch, before: PaidStretch, now: datetime) -> Tile:
     main = next(iter(paid.cents), None)
     by_hour = paid.hour_cents.get(main, {}) if main else {}
     changes = [
@@ -231,14 +231,19 @@ def _volume(paid: PaidStretch, before: PaidStretch) -> Tile:
         label="Paid volume, 24 h",
         figures=tuple(fiat(cents, currency) for currency, cents in paid.cents.items()) or ("—",),
         change=(changes[0] if changes else _against(0, sum(before.cents.values()))) + note,
-        path=address("/admin/orders", status="paid"),
+        path=_paid_path(now),
         spark=charts.spark(
             [by_hour.get(hour, 0) / _CENT for hour in range(SPARK_HOURS)], f"Paid by hour in {main}"
         ),
     )
 
 
-def _time_to_paid(paid: PaidStretch, before: PaidStretch) -> Tile:
+def _paid_path(now: datetime) -> str:
+    """The orders of the last day that are paid: what the tiles are made of."""
+    return address("/admin/orders", status="paid", created_after=clock.to_iso(now - DAY))
+
+
+def _time_to_paid(paid: PaidStretch, before: PaidStretch, now: datetime) -> Tile:
     change = "nothing was paid"
     if paid.took is not None:
         change = f"median of {paid.orders:,} orders"
@@ -250,7 +255,7 @@ def _time_to_paid(paid: PaidStretch, before: PaidStretch) -> Tile:
         label="Time to paid, median",
         figures=(exact_span(paid.took) if paid.took is not None else "—",),
         change=change,
-        path=address("/admin/orders", status="paid"),
+        path=_paid_path(now),
         spark=charts.spark(
             [took.get(hour, timedelta()).total_seconds() for hour in range(SPARK_HOURS)],
             "Median time to paid by hour, 24 hours",
