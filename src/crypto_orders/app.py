@@ -47,7 +47,7 @@ from crypto_orders.settings import Settings
 from crypto_orders.store import keys
 from crypto_orders.store.connection import Pool, open_pool
 from crypto_orders.usecases import observed
-from crypto_orders.usecases.access import UNLIMITED, OperatorAccess
+from crypto_orders.usecases.access import NO_LIMITS, OperatorAccess
 from crypto_orders.usecases.deployment import CheckoutTerms, Deployment, Webhooks
 from crypto_orders.usecases.passwords import Hasher, Passwords
 from crypto_orders.usecases.rate_limits import RateLimiter
@@ -216,7 +216,7 @@ def route_groups(
     access = OperatorAccess(pool=deployment.pool, passwords=passwords, limiter=limiter, sealer=sending.sealer)
     if not auth.failure_policy.limits:
         # Who lifts the limit on failures lifts the one on sign-ins, too.
-        access = replace(access, tries_of_an_email=UNLIMITED, tries_of_an_address=UNLIMITED)
+        access = replace(access, tries=NO_LIMITS)
     return [
         *groups,
         operations.routes(_operations_services(settings, deployment.pool, openapi_json)),

@@ -15,7 +15,7 @@ from crypto_orders.store.connection import Pool
 from crypto_orders.usecases import operator_accounts as accounts
 from crypto_orders.usecases import second_factor
 from crypto_orders.usecases.passwords import WAITING_MAX, Passwords
-from tests.support.operators import PASSWORD, Desk, make_operator, signed_in
+from tests.support.operators import PASSWORD, SIGN_IN, Desk, make_operator, signed_in
 from tests.support.service import IN_A_TEST, QUICK_HASHER, SEALING_KEY, Service, eventually, running
 
 EMAIL = "ann@example.com"
@@ -179,6 +179,21 @@ async def test_guessing_is_slowed_for_an_address_and_for_a_place(
         assert 429 in others[14:]
         # What anybody can cause without an end is not written down.
         assert len(await attempts(service)) == len(hasher.verified)
+
+
+async def test_a_stranger_elsewhere_locks_no_operator_out(
+    database_url: str, pool: Pool, tmp_path: Path
+) -> None:
+    changes = {"rate_limit_failure_capacity": "60", "trusted_proxies": "127.0.0.1"}
+    async with running(database_url, pool, tmp_path, workers=False, **changes) as service:
+        await make_operator(pool, EMAIL)
+        desk = Desk(service.session, service.base_url)
+        guess = {"email": EMAIL, "password": "a wrong password"}
+        tried = [(await desk.send(SIGN_IN, guess, X_Forwarded_For="203.0.113.9")).status for _ in range(40)]
+        assert tried.count(401) < 10
+        assert tried[-1] == 429
+        right = {"email": EMAIL, "password": PASSWORD}
+        assert (await desk.send(SIGN_IN, right, X_Forwarded_For="198.51.100.7")).status == 303
 
 
 async def set_up(desk: Desk, *, code_of: str | None = None) -> TOTP:

@@ -1,7 +1,7 @@
 """What lets operators in: passwords, limits and sessions, and what is told of every attempt."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from prometheus_client import Counter
 
@@ -17,13 +17,23 @@ from crypto_orders.store.transaction import transact_single
 from crypto_orders.usecases.passwords import Passwords
 from crypto_orders.usecases.rate_limits import RateLimiter
 
-TRIES_OF_AN_EMAIL: Final = Policy(5, 5 / 60)
-"""Guessing one operator's password: five at once, then five a minute."""
-
-TRIES_OF_AN_ADDRESS: Final = Policy(20, 20 / 60)
-"""Guessing everybody's from one place."""
-
 UNLIMITED: Final = Policy(0, 1)
+
+
+class Tries(NamedTuple):
+    """How often passwords may be tried.
+
+    One place guesses one operator's password five times a minute, and everybody's twenty times. All places
+    together may try one operator's more often than a single one can: no stranger alone locks an operator out.
+    """
+
+    of_an_operator_from_one_place: Policy = Policy(5, 5 / 60)
+    from_one_place: Policy = Policy(20, 20 / 60)
+    of_an_operator: Policy = Policy(30, 15 / 60)
+
+
+USUAL_TRIES: Final = Tries()
+NO_LIMITS: Final = Tries(UNLIMITED, UNLIMITED, UNLIMITED)
 
 _log = log.get()
 
@@ -51,8 +61,7 @@ class OperatorAccess:
     passwords: Passwords
     limiter: RateLimiter
     sealer: Sealer
-    tries_of_an_email: Policy = TRIES_OF_AN_EMAIL
-    tries_of_an_address: Policy = TRIES_OF_AN_ADDRESS
+    tries: Tries = USUAL_TRIES
 
 
 def observe_sign_in(outcome: str, email: str | None, remote_address: str | None) -> None:

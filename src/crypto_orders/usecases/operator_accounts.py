@@ -342,7 +342,7 @@ def _raised(done: OperatorAccount | DomainError, entry: Entry, result: str) -> O
 
 async def _verified(a: OperatorAccess, email: str, password: str, entry: Entry) -> OperatorAccount:
     """The operator, once the present password was right: a browser left open changes no password."""
-    told = await a.limiter.draw(f"sign_in:{email}", a.tries_of_an_email)
+    told = await a.limiter.draw(f"password:{email}", a.tries.of_an_operator_from_one_place)
     if told is not None and not told.granted:
         seconds = told.retry_after_seconds
         raise Conflict(f"Too many passwords were tried: wait {seconds} s.", retry_after_seconds=seconds)

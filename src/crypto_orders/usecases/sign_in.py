@@ -154,15 +154,18 @@ async def _code_counts(tx: Tx, a: OperatorAccess, operator: OperatorAccount, cod
 
 
 async def _draw(a: OperatorAccess, email: str | None, remote_address: str) -> Allowance | None:
-    """One attempt from the address and one of the e-mail; what says no, if anything does."""
-    address_bucket = f"sign_in:{bucket_of_address(remote_address)}"
-    told = await a.limiter.draw(address_bucket, a.tries_of_an_address)
-    if told is not None and not told.granted:
-        return told
-    if email is None:
-        return None
-    told = await a.limiter.draw(f"sign_in:{email}", a.tries_of_an_email)
-    return told if told is not None and not told.granted else None
+    """One attempt from the address and one at the e-mail; what says no, if anything does."""
+    place = bucket_of_address(remote_address)
+    buckets = [(f"sign_in:{place}", a.tries.from_one_place)]
+    if email is not None:
+        # From here first: what one place may not try any more takes nothing from the others.
+        buckets.append((f"sign_in:{email}:{place}", a.tries.of_an_operator_from_one_place))
+        buckets.append((f"sign_in:{email}", a.tries.of_an_operator))
+    for bucket, policy in buckets:
+        told = await a.limiter.draw(bucket, policy)
+        if told is not None and not told.granted:
+            return told
+    return None
 
 
 def _entry(attempt: Attempt, email: str | None) -> Entry:
