@@ -1,5 +1,7 @@
 """The receipt of an order, as JSON, as plain text and as a one-page PDF that say the same."""
 
+import asyncio
+
 from starlette.responses import Response
 
 from crypto_orders.api.services import ApiCall
@@ -33,7 +35,8 @@ async def receipt_pdf(call: ApiCall[None, None]) -> Response:
     """The receipt as a PDF."""
     receipt = await _receipt(call)
     headers = {"content-disposition": f'attachment; filename="receipt-{receipt.order_id}.pdf"'}
-    return Response(as_pdf(receipt, call.deps.brand_name), media_type="application/pdf", headers=headers)
+    pdf = await asyncio.to_thread(as_pdf, receipt, call.deps.brand_name)
+    return Response(pdf, media_type="application/pdf", headers=headers)
 
 
 _PATH = "/v1/billing/crypto-orders/{order_id:order_id}/receipt"
