@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -63,12 +64,17 @@ class Anchors(HTMLParser):
             self.links.append(str(named.get("href")))
 
 
+@cache
+def ids_in(html: str) -> frozenset[str]:
+    return frozenset(Anchors(html).ids)
+
+
 def leads_somewhere(published: Published, link: str) -> bool:
     path, _, anchor = link.partition("#")
     if path in {"/openapi.json", "/docs/search"}:
         return True
     drawn = published.at(path, "")
-    return drawn is not None and (not anchor or anchor in Anchors(drawn.html).ids)
+    return drawn is not None and (not anchor or anchor in ids_in(drawn.html))
 
 
 def test_every_link_and_anchor_of_every_page_is_there(published: Published) -> None:

@@ -47,7 +47,7 @@ def own_server() -> Generator[EmbeddedPostgres]:
     """A PostgreSQL server that may be killed, with the schema in its database."""
     home = make_cluster_dir()
     with EmbeddedPostgres(home / "postgres", options=SMALL) as server:
-        asyncio.run(migrate.migrate(server.dsn, migrate.shipped()))
+        asyncio.run(migrate.migrate(server.owner_dsn, migrate.shipped(), service_role="crypto_orders"))
         yield server
     shutil.rmtree(home, ignore_errors=True)
 

@@ -156,7 +156,8 @@ async def test_an_export_that_fails_gives_its_connections_up(pool: Pool, conn: C
     with pytest.raises(ConnectionResetError):
         await exports.write_csv(pool, Filters(), limit=None, output=output)
     left = await conn.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
     )
     assert left == 0
     assert len(await records(pool)) == 1
