@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage, SignIn
-from tests.support.browser import PHONE, Guard, axe, in_every_look, no_sideways_scroll
+from tests.support.browser import DESKTOP_DARK, PHONE, Guard, axe, no_sideways_scroll
 from tests.support.seeded import put_flag
 from tests.support.service import Service, eventually
 
@@ -203,7 +203,7 @@ async def test_without_scripts_an_order_is_worked_as_well(
     assert page.url.endswith(f"{ORDERS}/{order_id}/ask")
 
 
-@in_every_look
+@pytest.mark.parametrize("page", [DESKTOP_DARK, PHONE], indirect=True, ids=str)
 async def test_nothing_is_in_the_way_of_anybody(service: Service, page: Page, sign_in: SignIn) -> None:
     ((order_id, payment_id),) = await started(service)
     await service.sandbox.post(f"/sandbox/payments/{payment_id}/pay", {"amount": "0.0001"})

@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from crypto_orders.kit import clock, ids
 from tests.browser.conftest import OpenPage, SignIn
-from tests.support.browser import DESKTOP, DESKTOP_DARK, PHONE, axe_findings, too_wide
+from tests.support.browser import DESKTOP_DARK, PHONE, axe_findings, on_a_phone, too_wide
 from tests.support.busy_days import BusyDays
 from tests.support.service import Service, eventually
 from tests.support.troubles import ATTACK, put_delivery, put_endpoint, put_flag_of, put_notification
@@ -83,14 +83,14 @@ async def looked_at(page: Page, paths: tuple[str, ...]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", [DESKTOP_DARK, PHONE], indirect=True, ids=str)
+@on_a_phone
 async def test_empty_screens_are_readable(page: Page, sign_in: SignIn) -> None:
     await sign_in(page, "viewer")
     found = await looked_at(page, LISTS)
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("page", [DESKTOP, DESKTOP_DARK, PHONE], indirect=True, ids=str)
+@pytest.mark.parametrize("page", [DESKTOP_DARK, PHONE], indirect=True, ids=str)
 async def test_full_screens_are_readable(page: Page, sign_in: SignIn, troubles: Troubles) -> None:
     await sign_in(page, "support")
     found = await looked_at(page, (*troubles.pages, *FILTERED_EMPTY))

@@ -1,5 +1,7 @@
 """The published pages can be read by everybody, searched by keyboard, and fit a phone."""
 
+from collections.abc import Sequence
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -8,7 +10,6 @@ from tests.browser.conftest import OpenPage
 from tests.support.browser import (
     DESKTOP,
     DESKTOP_DARK,
-    PHONE,
     axe_findings,
     first_load_bytes,
     on_a_phone,
@@ -29,13 +30,29 @@ PATHS = (
     *(f"/docs/{name}" for name in library.NAMES),
 )
 
+EVERY_KIND = ("/docs", "/docs/errors/conflict", "/docs/search?q=pending", "/docs/nothing", RUNBOOK)
+"""Together they have every part that a published page is put together from."""
 
-@pytest.mark.parametrize("page", [DESKTOP, DESKTOP_DARK, PHONE], indirect=True, ids=str)
-async def test_axe_finds_nothing_and_nothing_sticks_out(page: Page) -> None:
+
+@pytest.mark.parametrize(
+    ("page", "paths"),
+    [(DESKTOP, PATHS), (DESKTOP_DARK, EVERY_KIND)],
+    indirect=["page"],
+    ids=["light", "dark"],
+)
+async def test_axe_finds_nothing(page: Page, paths: Sequence[str]) -> None:
+    found: list[str] = []
+    for path in paths:
+        await page.goto(path)
+        found += await axe_findings(page)
+    assert not found, "\n".join(found)
+
+
+@on_a_phone
+async def test_nothing_sticks_out_on_a_phone(page: Page) -> None:
     found: list[str] = []
     for path in PATHS:
         await page.goto(path)
-        found += await axe_findings(page)
         found += [wide for wide in [await too_wide(page)] if wide]
     assert not found, "\n".join(found)
 

@@ -80,9 +80,6 @@ PHONE_DARK = Look("phone-dark", 390, 844, "dark", is_phone=True)
 
 LOOKS = (DESKTOP, DESKTOP_DARK, PHONE, PHONE_DARK)
 
-in_every_look = pytest.mark.parametrize("page", LOOKS, indirect=True, ids=str)
-"""Runs a test four times: its `page` is a desktop's and a phone's, light and dark."""
-
 on_a_phone = pytest.mark.parametrize("page", [PHONE], indirect=True, ids=str)
 """Gives a test a phone's `page`."""
 
