@@ -494,3 +494,18 @@ def test_every_section_that_is_linked_stands_in_the_runbook() -> None:
         for anchor in re.findall(r"/docs/crypto-orders-ops-runbook#([a-z_-]+)", template.read_text())
     }
     assert set(SECTIONS) | linked <= anchors
+
+
+async def test_a_failure_of_what_a_script_sent_leaves_the_form_where_it_is(service: Service) -> None:
+    desk = await signed_in(service, "viewer")
+    form = {"csrf": await desk.csrf(), "internal_note": "typed for long"}
+    path = f"{ORDERS}/ord_01h2xcejqtf2nbrexx3vqjhp41/note"
+    refused = await desk.send(path, form, HX_Request="true")
+    assert refused.status == 403
+    assert refused.headers["hx-retarget"] == "#order > .within"
+    assert refused.headers["hx-reswap"] == "afterbegin"
+    assert "<html" not in refused.body.decode()
+    assert 'role="alert"' in refused.body.decode()
+    whole = await desk.send(path, form)
+    assert "hx-retarget" not in whole.headers
+    assert "<html" in whole.body.decode()

@@ -27,6 +27,8 @@ from crypto_orders.kit.problem import Problem
 from crypto_orders.pages.site import problem_page
 
 PREFIX: Final = "/admin"
+ACTED_IN: Final = "#order > .within"
+"""Where the actions that scripts send have their forms."""
 
 ENDPOINTS: Final[tuple[Endpoint[AdminServices, Operator, Any, Any], ...]] = (
     *sign_in.ENDPOINTS,
@@ -63,7 +65,16 @@ def routes(services: AdminServices) -> RouteGroup[AdminServices, Operator]:
 
 
 def show_problem(call: Call[AdminServices, Operator, Any, Any], problem: Problem) -> Response:
-    """A failure as a page; without a session, the way to one."""
+    """A failure as a page, or within the page that made the request; without a session, the way to one."""
     if isinstance(problem, SignInNeeded):
         return session.show_sign_in_needed(call)
-    return problem_page(call.deps.templates, call, problem)
+    if call.header("hx-request") is None:
+        return problem_page(call.deps.templates, call, problem)
+    return call.deps.templates.page(
+        "problem_fragment.html",
+        status=problem.status,
+        # An action's form stays, with the failure above it.
+        headers={"hx-retarget": ACTED_IN, "hx-reswap": "afterbegin"} if call.method == "POST" else None,
+        problem=problem,
+        request_id=call.request_id,
+    )
