@@ -24,14 +24,17 @@ from uuid import uuid4
 import asyncpg
 
 from bench.seed_orders import ORDERS, RETIRED_PRODUCT, seed
+from crypto_orders.admin.session import COOKIE
 from crypto_orders.domain import cursor
 from crypto_orders.domain.cursor import Position
 from crypto_orders.embedded import EmbeddedPostgres
 from crypto_orders.kit import clock
 from crypto_orders.store import migrate, order_lists
+from crypto_orders.usecases.sign_in import TOKEN_CHARS, digest
 
 PORT = 18_092
 KEY = "ds_admin_" + "r" * 32
+SESSION = "s" * TOKEN_CHARS
 LIST = "/v1/admin/crypto-orders"
 WARM_UPS = 3
 TIMES = 12
@@ -101,7 +104,7 @@ class Client:
 
     def ask(self, path: str) -> None:
         """Send a request."""
-        head = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\n\r\n"
+        head = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {KEY}\r\nCookie: {COOKIE}={SESSION}\r\n\r\n"
         self._socket.sendall(head.encode())
 
     def get(self, path: str) -> tuple[float, bytes]:
@@ -223,7 +226,21 @@ async def all_figures(conn: Any, client: Client, web: int) -> list[Figure]:
             for name in ("stats", "daily", "pending-age")
         ),
     ]
+    figures += _page_figures(client, first, ids)
     return [*figures, *_export_figures(web, await conn.fetchval("SELECT count(*) FROM orders"))]
+
+
+def _page_figures(client: Client, lists: Sequence[str], ids: Sequence[str]) -> list[Figure]:
+    """The pages that operators look at most, drawn whole."""
+    gui = [path.replace(LIST, "/admin/orders") for path in lists]
+    drawers = [f"/admin/orders/{order_id}/drawer" for order_id in ids]
+    for path in (*gui, *drawers, "/admin"):
+        client.get(path)
+    return [
+        timed(client, "GUI: orders page of 50", gui * (PAGES // 8), target_ms=100, part=0.95),
+        timed(client, "GUI: an order's drawer", drawers * (PAGES // 16), target_ms=300, part=0.95),
+        timed(client, "GUI: overview", ["/admin"] * (PAGES // 8), target_ms=300, part=0.95),
+    ]
 
 
 def _export_figures(web: int, orders: int) -> list[Figure]:
@@ -266,12 +283,24 @@ INSERT INTO api_keys (key_sha256, key_id, mode, scopes, prefix) VALUES ($1, $2, 
 """
 
 
+OPERATOR = """
+  WITH operator AS (
+       INSERT INTO operators (operator_id, email, role, password_hash, created_at, password_changed_at)
+       VALUES (gen_random_uuid(), 'bench@example.com', 'viewer', '$argon2id$none', now(), now())
+    RETURNING operator_id
+     )
+INSERT INTO operator_sessions (token_sha256, session_id, operator_id, created_at, last_seen_at, expires_at)
+SELECT $1, gen_random_uuid(), operator_id, now(), now(), now() + interval '12 hours' FROM operator
+"""
+
+
 async def fill(server: EmbeddedPostgres, orders: int) -> None:
     """Migrate and fill the service's database."""
     await migrate.migrate(server.owner_dsn, migrate.shipped(), service_role="crypto_orders")
     conn = await asyncpg.connect(server.superuser_dsn.replace("@/postgres?", "@/crypto_orders?"))
     await seed(conn, orders)
     await conn.execute(ADMIN_KEY, hashlib.sha256(KEY.encode()).digest(), uuid4())
+    await conn.execute(OPERATOR, digest(SESSION))
     await conn.close()
 
 
