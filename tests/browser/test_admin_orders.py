@@ -152,6 +152,20 @@ async def test_a_note_is_kept_and_a_flag_is_resolved(service: Service, page: Pag
     assert await service.flags_of(order_id) == []
 
 
+async def test_a_field_that_was_made_taller_breaks_no_rule_of_the_page(
+    service: Service, page: Page, sign_in: SignIn
+) -> None:
+    ((order_id, _),) = await started(service)
+    await sign_in(page, "support")
+    await page.goto(f"{ORDERS}?order={order_id}")
+    # Browsers write the size that somebody drags a field to into its style.
+    note = drawer(page).get_by_label("Internal note")
+    await note.evaluate("field => { field.style.height = '200px' }")
+    await note.fill("Called them.")
+    await drawer(page).get_by_role("button", name="Keep the note").click()
+    await expect(drawer(page).get_by_role("status")).to_contain_text("The note is kept.")
+
+
 async def test_an_open_order_refreshes_itself_and_disturbs_nobody(
     service: Service, page: Page, sign_in: SignIn
 ) -> None:

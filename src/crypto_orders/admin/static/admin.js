@@ -73,6 +73,12 @@ for (const form of document.querySelectorAll("form[data-drop-blanks]")) {
   });
 }
 
+// htmx carries attributes over to what replaces an element, a dragged field's size too, and the page's policy
+// refuses styles in attributes.
+document.addEventListener("htmx:before:swap", () => {
+  for (const field of document.querySelectorAll("textarea[style], input[style]")) field.removeAttribute("style");
+});
+
 document.addEventListener("htmx:after:swap", () => {
   if (drawer.firstElementChild && !drawer.matches(":modal")) openDrawer();
   else markRow();
