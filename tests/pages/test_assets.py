@@ -2,12 +2,20 @@
 
 import gzip
 import re
+from pathlib import Path
 
 import pytest
 
-from crypto_orders.pages.assets import Assets
+from crypto_orders.pages.assets import Asset, Assets
 
 ASSETS = Assets(["pages"])
+SOURCE = Path(__file__).parents[2] / "src" / "crypto_orders"
+
+
+def named(name: str) -> Asset:
+    asset = ASSETS.at(ASSETS.url(name))
+    assert asset is not None
+    return asset
 
 
 def test_a_file_s_address_names_its_content() -> None:
@@ -15,19 +23,19 @@ def test_a_file_s_address_names_its_content() -> None:
 
 
 def test_a_style_sheet_names_its_fonts_by_their_addresses() -> None:
-    sheet = ASSETS.body("site.css").decode()
+    sheet = named("site.css").body.decode()
     assert "asset:" not in sheet
     assert ASSETS.url("vendor/inter-latin-wght-normal.woff2") in sheet
 
 
 def test_what_is_packed_unpacks_to_the_file() -> None:
-    asset = ASSETS.all["site.css"]
+    asset = named("site.css")
     assert asset.packed is not None
     assert gzip.decompress(asset.packed) == asset.body
 
 
 def test_a_font_is_not_packed_twice() -> None:
-    assert ASSETS.all["vendor/inter-latin-wght-normal.woff2"].packed is None
+    assert named("vendor/inter-latin-wght-normal.woff2").packed is None
 
 
 def test_an_unknown_name_is_an_error_before_a_page_is_sent() -> None:
@@ -35,6 +43,14 @@ def test_an_unknown_name_is_an_error_before_a_page_is_sent() -> None:
         ASSETS.url("no-such.css")
 
 
-def test_the_icons_that_templates_draw_are_in_the_sprite() -> None:
-    sprite = ASSETS.body("vendor/lucide.svg").decode()
-    assert '<symbol id="copy"' in sprite
+def test_every_icon_that_a_template_names_is_in_the_sprite() -> None:
+    sprite = set(re.findall(r'<symbol id="([^"]+)"', named("vendor/lucide.svg").body.decode()))
+    drawn = {
+        icon
+        for template in SOURCE.rglob("templates/*.html")
+        for names in re.findall(r"icon\('([^']+)'|place\('[^']*', '[^']*', '([^']+)'", template.read_text())
+        for icon in names
+        if icon
+    }
+    assert len(drawn) > 20
+    assert drawn - sprite == set()

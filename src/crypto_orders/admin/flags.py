@@ -119,8 +119,6 @@ DONE: Final[Mapping[str, str]] = {
     "dismissed": "Dismissed.",
 }
 
-EMPTY: Final = "Nothing waits for a person."
-
 
 class EvidenceLine(Struct, frozen=True):
     """One fact behind a flag, in words."""

@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import mimetypes
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, Final, NamedTuple
@@ -70,18 +70,9 @@ class Assets:
         """The address of a file; it changes with the file, so that it may be kept for ever."""
         return self._by_name[name].url
 
-    def body(self, name: str) -> bytes:
-        """The bytes of a file, as of a sprite that a page carries in itself."""
-        return self._by_name[name].body
-
     def at(self, path: str) -> Asset | None:
         """The file at a path of the service."""
         return self._by_path.get(path)
-
-    @property
-    def all(self) -> Mapping[str, Asset]:
-        """Every file by its name."""
-        return self._by_name
 
 
 def routes(assets: Assets) -> RouteGroup[Assets, None]:
