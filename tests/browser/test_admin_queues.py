@@ -207,5 +207,5 @@ async def test_a_viewer_is_told_why_the_controls_rest(
     ):
         await page.goto(path)
         await expect(page.locator("main")).to_contain_text("Your role, viewer")
-        assert await page.locator("main form[method=post] button:enabled").count() == 0, path
+        await expect(page.locator("main form[method=post] button:enabled")).to_have_count(0)
     assert await axe_findings(page) == []

@@ -11,7 +11,7 @@ from playwright.async_api import Page
 from tests.browser.conftest import OpenPage
 from tests.support.browser import LOOKS, PHONE, Guard, Look, axe, first_load_bytes, no_sideways_scroll
 from tests.support.busy_days import BusyDays
-from tests.support.service import Service
+from tests.support.service import Service, eventually
 
 STRICT = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -119,7 +119,11 @@ async def test_the_guard_finds_a_handler_that_did_not_run(
     await page.goto("/inline-handler")
     await page.get_by_role("button").click()
     assert await page.evaluate("window.ran") is None
-    assert any("policy: script-src-attr blocked inline" in finding for finding in guard.findings)
+
+    async def found() -> bool:
+        return any("policy: script-src-attr blocked inline" in finding for finding in guard.findings)
+
+    await eventually(found)
     guard.findings.clear()
 
 

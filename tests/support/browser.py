@@ -166,6 +166,7 @@ class Guard:
 
 async def too_wide(page: Page) -> str | None:
     """What makes the page scroll sideways, one element a line; None when nothing does."""
+    await settled(page)
     size = page.viewport_size
     assert size is not None
     found = await page.evaluate(BEYOND_THE_EDGE, size["width"])
@@ -212,7 +213,8 @@ async def first_load_bytes(page: Page, path: str) -> int:
 
 
 async def settled(page: Page) -> None:
-    """Wait until fonts are there and no animation runs, so that what is measured stays."""
+    """Wait until styles and fonts are there and no animation runs, so that what is measured stays."""
+    await page.wait_for_load_state("load")
     await page.evaluate(
         "async () => { await document.fonts.ready; await Promise.all(document.getAnimations()"
         ".filter(a => a.effect?.getComputedTiming().endTime !== Infinity)"
