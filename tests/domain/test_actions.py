@@ -48,6 +48,7 @@ def test_a_waiting_payment_of_a_pending_order_is_payable_inside_the_window() -> 
     assert payable(an_order(), a_payment(), NOW)
     assert payable(an_order(), a_payment(), WINDOW_ENDS - MOMENT)
     assert payable(an_order(), a_payment(origin="adopted"), NOW)
+    assert payable(an_order(), a_payment(pay_currency="xrp", payin_extra_id="104837"), NOW)
 
 
 @pytest.mark.parametrize("status", ["confirming", "partial", "paid", "failed", "cancelled"])
@@ -64,6 +65,8 @@ def test_nothing_is_payable_on_an_order_that_is_not_pending(status: str) -> None
         a_payment(parent_payment_id="4", origin="child"),
         a_payment(pay_address=None),
         a_payment(pay_address=""),
+        a_payment(pay_currency="xrp"),
+        a_payment(pay_currency="xlm", payin_extra_id=""),
         *(
             a_payment(provider_status=status)
             for status in ("confirming", "sending", "partially_paid", "finished", "expired", "failed", "odd")

@@ -10,6 +10,7 @@ import pytest
 
 from crypto_orders.provider import (
     CreateOutcome,
+    CreatePayment,
     Minted,
     Mismatched,
     NotMade,
@@ -42,10 +43,12 @@ from tests.provider.bad_provider import (
 HTML = b"<!DOCTYPE html><html><title>Attention required</title></html>"
 
 
-async def create(*behaviours: Behaviour, deadline_seconds: float = 20) -> tuple[CreateOutcome, int]:
+async def create(
+    *behaviours: Behaviour, asked: CreatePayment = ASKED, deadline_seconds: float = 20
+) -> tuple[CreateOutcome, int]:
     """Make one create call to a provider that behaves so; return the outcome and how often it was asked."""
     async with provider(*behaviours) as upstream, client(upstream.url) as ours:
-        outcome = await ours.create_payment(ASKED, deadline_seconds=deadline_seconds)
+        outcome = await ours.create_payment(asked, deadline_seconds=deadline_seconds)
         return outcome, len(upstream.requests)
 
 
@@ -155,6 +158,18 @@ async def test_a_payment_other_than_asked_is_mismatched(fields: dict[str, object
     assert outcome.why == f"differs: {named}"
     assert outcome.payment.payment_id == "5977953151"
     assert times_asked == 1
+
+
+@pytest.mark.parametrize("coin", ["ava", "bnbmainnet", "eos", "xlm", "xrp"])
+@pytest.mark.parametrize("memo", [None, "", {"tag": 1}])
+async def test_a_coin_found_by_its_memo_is_not_paid_without_one(coin: str, memo: object) -> None:
+    asked = replace(ASKED, pay_currency=coin)
+    outcome, _ = await create(answers(201, payment(pay_currency=coin, payin_extra_id=memo)), asked=asked)
+    assert isinstance(outcome, Mismatched)
+    assert outcome.why == "differs: payin_extra_id"
+    outcome, _ = await create(answers(201, payment(pay_currency=coin, payin_extra_id="104837")), asked=asked)
+    assert isinstance(outcome, Minted)
+    assert outcome.payment.payin_extra_id == "104837"
 
 
 async def test_an_answer_that_postgresql_cannot_hold_is_kept_without_what_it_refuses() -> None:

@@ -19,7 +19,7 @@ from crypto_orders.domain.order import (
     Via,
 )
 from crypto_orders.domain.payment import WAITING, Payment, ends_watch_at, first_record, hear
-from crypto_orders.domain.provider_payment import ProviderPayment
+from crypto_orders.domain.provider_payment import ProviderPayment, lacks_memo
 from crypto_orders.domain.said import flag_of_payment, moved, second_money, webhook_of
 
 ASK_AGAIN_SECONDS = 5
@@ -33,6 +33,7 @@ def payable(order: Order, payment: Payment | None, now: datetime) -> bool:
         and payment.payment_id == order.payment_id
         and payment.origin in {"minted", "adopted"}
         and bool(payment.pay_address)
+        and not lacks_memo(payment.pay_currency, payment.payin_extra_id)
         and order.status is Status.PENDING
         and now < order.window_ends_at
         and payment.provider_status == WAITING

@@ -55,6 +55,9 @@ _RANKS = {
 _FAILED_CLASS = frozenset({"failed", "expired", "refunded", "cancelled", "canceled"})
 _SHOW_MONEY = frozenset({"confirming", "confirmed", "sending", "spending", "partially_paid", "finished"})
 
+MEMO_COINS = frozenset({"ava", "bnbmainnet", "eos", "xlm", "xrp"})
+"""Coins whose deposits the provider finds by memo or tag alone: what is sent without it is not detected."""
+
 _ABSENT = (None, "", "null")
 # PostgreSQL stores no NUL and no lone surrogate; other control characters have no place in these texts.
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -120,6 +123,11 @@ def rank(payment_status: str) -> int | None:
 def is_failed_class(payment_status: str) -> bool:
     """Whether a status says that the payment ended without being settled to the merchant."""
     return payment_status in _FAILED_CLASS
+
+
+def lacks_memo(pay_currency: str | None, memo: str | None) -> bool:
+    """Whether coins sent to a payment in this coin would get lost, since nobody knows its memo."""
+    return pay_currency is not None and pay_currency.lower() in MEMO_COINS and not memo
 
 
 def shows_money(payment: ProviderPayment) -> bool:

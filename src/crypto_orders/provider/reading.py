@@ -14,6 +14,7 @@ from crypto_orders.domain.ipn_signature import JsonValue, UnreadableJsonError, r
 from crypto_orders.domain.provider_payment import (
     MalformedPayment,
     ProviderPayment,
+    lacks_memo,
     parse_payment,
     read_amount,
 )
@@ -203,7 +204,8 @@ def _differing(asked: CreatePayment, payment: ProviderPayment) -> list[str]:
         "pay_currency": _same_code(payment.pay_currency, asked.pay_currency),
         "pay_address": bool(payment.pay_address),
         "pay_amount": bool(payment.pay_amount),
-        "payin_extra_id": "payin_extra_id" not in payment.malformed_fields,
+        "payin_extra_id": "payin_extra_id" not in payment.malformed_fields
+        and not lacks_memo(asked.pay_currency, payment.payin_extra_id),
         "parent_payment_id": payment.parent_payment_id is None,
     }
     return [name for name, is_right in checks.items() if not is_right]
