@@ -79,14 +79,3 @@ async def test_a_silent_provider_leaves_a_stub_that_a_worker_completes(service: 
     again = await customer.check_out("key-1")
     assert again["order_id"] == order["order_id"]
     assert again["provider"] == "nowpayments"
-
-
-async def test_a_sixth_pending_order_is_refused(service: Service) -> None:
-    customer = await service.customer()
-    for _ in range(5):
-        await customer.check_out()
-    reply = await customer.post("/v1/billing/crypto-checkout", {"product": "solo_manual"})
-    assert reply.status == 409
-    assert reply.json["field"] == "open"
-    assert reply.json["limit"] == 5
-    assert reply.json["resource"] == "crypto_order"

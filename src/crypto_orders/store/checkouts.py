@@ -46,23 +46,12 @@ class Started(Struct, frozen=True):
 
 
 START = f"""
-  WITH clock AS MATERIALIZED (
-       SELECT date_trunc('milliseconds', clock_timestamp()) AS now
+  WITH used AS MATERIALIZED (
+       SELECT open_orders, unpaid_today FROM unpaid_orders($1, $8, $9)
+     ), clock AS MATERIALIZED (
+       SELECT date_trunc('milliseconds', clock_timestamp()) AS now FROM used
      ), catalogue AS (
        SELECT price_cents, price_currency FROM products WHERE product = $3 AND active
-     ), used AS MATERIALIZED (
-       SELECT CASE WHEN $8::integer > 0 THEN
-                   (SELECT count(*) FROM (SELECT FROM orders
-                                           WHERE account_id = $1 AND status = 'pending'
-                                           LIMIT $8) AS x)
-              ELSE 0 END AS open_orders,
-              CASE WHEN $9::integer > 0 THEN
-                   (SELECT count(*) FROM (SELECT FROM orders
-                                           WHERE account_id = $1 AND created_at > clock.now - interval '24 hours'
-                                             AND status IN ('pending', 'cancelled', 'failed')
-                                           LIMIT $9) AS x)
-              ELSE 0 END AS unpaid_today
-         FROM clock
      ), allowed AS (
        SELECT c.price_cents, c.price_currency
          FROM catalogue c, used u
@@ -100,18 +89,11 @@ SELECT s.*, u.open_orders, u.unpaid_today, EXISTS (SELECT FROM catalogue) AS pro
 """
 
 
-def lock_account(account_id: UUID) -> str:
-    """The statement that makes the starts of one account wait for each other, whole, to travel with BEGIN.
-
-    Counting comes after it, in a statement of its own: that one sees what the lock waited for.
-    """
-    return f"SELECT 1 FROM accounts WHERE account_id = '{account_id}' FOR NO KEY UPDATE"
-
-
 async def start(tx: Tx, asked: Start) -> Started:
     """Start an order with its key, first event and attempt, if its product, the limits and the key allow.
 
-    Where there are limits, the transaction has begun with `lock_account`.
+    Where there are limits, starts of one account wait for each other, so that none is counted too late. The time
+    of the order is read after that wait.
     """
     row = await tx.fetchrow(
         START,

@@ -13,6 +13,29 @@ CREATE FUNCTION public.tidy_orders_search() RETURNS bigint
     SET search_path TO 'pg_catalog', 'public'
     AS $$ SELECT gin_clean_pending_list(to_regclass('public.orders_search')) $$;
 
+CREATE FUNCTION public.unpaid_orders(of_account uuid, open_max integer, per_day_max integer, OUT open_orders bigint, OUT unpaid_today bigint) RETURNS record
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    open_orders := 0;
+    unpaid_today := 0;
+    IF open_max > 0 OR per_day_max > 0 THEN
+        PERFORM FROM accounts WHERE account_id = of_account FOR NO KEY UPDATE;
+    END IF;
+    IF open_max > 0 THEN
+        SELECT count(*) INTO open_orders
+          FROM (SELECT FROM orders WHERE account_id = of_account AND status = 'pending' LIMIT open_max) AS x;
+    END IF;
+    IF per_day_max > 0 THEN
+        SELECT count(*) INTO unpaid_today
+          FROM (SELECT FROM orders
+                 WHERE account_id = of_account AND created_at > clock_timestamp() - interval '24 hours'
+                   AND status IN ('pending', 'cancelled', 'failed')
+                 LIMIT per_day_max) AS x;
+    END IF;
+END
+$$;
+
 CREATE TABLE public.accounts (
     account_id uuid NOT NULL,
     name text NOT NULL,

@@ -17,12 +17,11 @@ TRIES_MAX = 3
 RETRY_PAUSE_SECONDS_MAX = 0.05
 
 
-async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]], *, first: str | None = None) -> T:
+async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
     """Run `work` in one READ COMMITTED transaction and commit it.
 
     Deadlocks, lock time-outs and serialization failures are retried as a whole, at most twice;
-    `work` therefore has no effect outside the database. `first` is a statement without parameters that
-    travels with BEGIN, which saves a round trip.
+    `work` therefore has no effect outside the database.
 
     Raises:
         CommitUnknown: the connection was lost during COMMIT.
@@ -30,7 +29,7 @@ async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]], *, first: str
     """
     for left in reversed(range(TRIES_MAX)):
         try:
-            return await _once(pool, work, first)
+            return await _once(pool, work)
         except RETRIED:
             if not left:
                 raise
@@ -38,10 +37,10 @@ async def transact(pool: Pool, work: Callable[[Tx], Awaitable[T]], *, first: str
     raise AssertionError
 
 
-async def _once(pool: Pool, work: Callable[[Tx], Awaitable[T]], first: str | None) -> T:
+async def _once(pool: Pool, work: Callable[[Tx], Awaitable[T]]) -> T:
     async with _borrowed(pool) as conn:
         try:
-            await conn.execute("BEGIN" if first is None else f"BEGIN; {first}")
+            await conn.execute("BEGIN")
             result = await work(cast("Tx", conn))
         except LOST as error:
             await _roll_back(conn)

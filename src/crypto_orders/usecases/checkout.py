@@ -12,7 +12,7 @@ from crypto_orders.kit import ids, log
 from crypto_orders.store import checkouts, orders
 from crypto_orders.store.checkouts import Replayed, Start, Started
 from crypto_orders.store.failures import CommitUnknown
-from crypto_orders.store.transaction import transact, transact_single
+from crypto_orders.store.transaction import transact_single
 from crypto_orders.usecases import minting, observed
 from crypto_orders.usecases.deployment import Deployment
 
@@ -88,20 +88,13 @@ async def _start(d: Deployment, asked: Asked, coin: str | None) -> Started:
         mint=coin is not None,
     )
     try:
-        return await _run_start(d, start)
+        return await transact_single(d.pool, lambda tx: checkouts.start(tx, start))
     except CommitUnknown:
         async with d.pool.acquire() as conn:
             order = await orders.get(conn, start.account_id, start.order_id)
         if order is None:
             raise Unavailable("The order could not be stored; please retry.", 1) from None
         return Started(order, product_known=True, open_orders=0, unpaid_today=0)
-
-
-async def _run_start(d: Deployment, start: Start) -> Started:
-    if not start.open_max and not start.per_day_max:
-        return await transact_single(d.pool, lambda tx: checkouts.start(tx, start))
-    lock = checkouts.lock_account(start.account_id)
-    return await transact(d.pool, lambda tx: checkouts.start(tx, start), first=lock)
 
 
 def _refusal(d: Deployment, started: Started) -> DomainError:
