@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from socket import socket
@@ -20,6 +20,7 @@ from crypto_orders.api.admin import orders as admin_orders
 from crypto_orders.api.admin import webhooks as admin_webhooks
 from crypto_orders.api.auth import SCOPES, Authenticator, AuthSettings
 from crypto_orders.api.operations import OperationsServices
+from crypto_orders.api.refused_calls import RefusedCalls
 from crypto_orders.api.services import Services
 from crypto_orders.checkout import payment_page
 from crypto_orders.checkout.payment_page import PayServices
@@ -47,7 +48,7 @@ from crypto_orders.settings import Settings
 from crypto_orders.store import keys
 from crypto_orders.store.connection import Pool, open_pool
 from crypto_orders.usecases import observed
-from crypto_orders.usecases.access import NO_LIMITS, OperatorAccess
+from crypto_orders.usecases.access import NO_LIMITS, USUAL_TRIES, OperatorAccess
 from crypto_orders.usecases.deployment import CheckoutTerms, Deployment, Webhooks
 from crypto_orders.usecases.passwords import Hasher, Passwords
 from crypto_orders.usecases.rate_limits import RateLimiter
@@ -189,12 +190,9 @@ def route_groups(
         pay_link_key=sending.sealer.derive(pay_link.PURPOSE),
         webhooks=sending,
     )
-    api = RouteGroup(
-        deps=services, endpoints=API_ENDPOINTS, authenticate=authenticator.authenticate, scopes=SCOPES
-    )
     groups: list[RouteGroup[Any, Any]] = [
         account.routes(AccountDeps(pool=deployment.pool, settings=auth), authenticator),
-        api,
+        _api(services, authenticator, limiter),
         intake.routes(
             IntakeServices(
                 deployment=deployment,
@@ -213,10 +211,14 @@ def route_groups(
         policy=auth.failure_policy,
         keys=sending.sealer.derive_all(pay_link.PURPOSE),
     )
-    access = OperatorAccess(pool=deployment.pool, passwords=passwords, limiter=limiter, sealer=sending.sealer)
-    if not auth.failure_policy.limits:
+    access = OperatorAccess(
+        pool=deployment.pool,
+        passwords=passwords,
+        limiter=limiter,
+        sealer=sending.sealer,
         # Who lifts the limit on failures lifts the one on sign-ins, too.
-        access = replace(access, tries=NO_LIMITS)
+        tries=USUAL_TRIES if auth.failure_policy.limits else NO_LIMITS,
+    )
     return [
         *groups,
         operations.routes(_operations_services(settings, deployment.pool, openapi_json)),
@@ -225,6 +227,16 @@ def route_groups(
         payment_page.routes(payer_services),
         admin_pages.routes(_admin_services(services, access, site, auth.customer_policy)),
     ]
+
+
+def _api(services: Services, authenticator: Authenticator, limiter: RateLimiter) -> RouteGroup[Any, Any]:
+    return RouteGroup(
+        deps=services,
+        endpoints=API_ENDPOINTS,
+        authenticate=authenticator.authenticate,
+        scopes=SCOPES,
+        refused=RefusedCalls(services.pool, limiter).keep,
+    )
 
 
 def _operations_services(settings: Settings, pool: Pool, openapi_json: bytes) -> OperationsServices:

@@ -177,8 +177,10 @@ async def test_guessing_is_slowed_for_an_address_and_for_a_place(
         others = [(await desk.sign_in(f"{n}@example.com", "wrong")).status for n in range(16)]
         assert others[:14] == [401] * 14
         assert 429 in others[14:]
-        # What anybody can cause without an end is not written down.
-        assert len(await attempts(service)) == len(hasher.verified)
+        # What anybody can cause without an end is written down once for the place, as something to look into.
+        kept = await attempts(service)
+        assert len(kept) == len(hasher.verified) + 1
+        assert kept.count(("refused", "too many attempts")) == 1
 
 
 async def test_a_stranger_elsewhere_locks_no_operator_out(
@@ -234,10 +236,26 @@ async def test_a_second_factor_is_asked_for_once_it_is_set_up_and_each_code_coun
         ("refused", "wrong or used code"),
         ("refused", "wrong password"),
     ]
-    # Taking it away needs the password; then it is asked for no more.
-    assert (await desk.act("/admin/account/second-factor/remove", password="wrong")).status == 400
-    assert (await desk.act("/admin/account/second-factor/remove", password=PASSWORD)).status == 303
+
+
+async def test_a_second_factor_is_taken_away_by_password_and_code_together(service: Service) -> None:
+    desk = await signed_in(service, "support", EMAIL)
+    generator = await set_up(desk)
+    remove = "/admin/account/second-factor/remove"
+    [row] = await service.rows("SELECT totp_last_step FROM operators")
+    used = generator.generate_otp(row["totp_last_step"])
+    assert (await desk.act(remove, password=PASSWORD)).status == 400
+    assert (await desk.act(remove, password=PASSWORD, code=used)).status == 400
+    await service.rows("UPDATE operators SET totp_last_step = totp_last_step - 5")
+    assert (await desk.act(remove, password="wrong", code=generator.now())).status == 400
+    new = Desk(service.session, service.base_url)
+    assert (await new.sign_in(EMAIL)).status == 401
+    assert (await desk.act(remove, password=PASSWORD, code=generator.now())).status == 303
     assert (await new.sign_in(EMAIL)).status == 303
+    results = await service.rows(
+        "SELECT result FROM audit_log WHERE action = 'operator.remove_second_factor' ORDER BY at, audit_id"
+    )
+    assert [row["result"] for row in results] == ["refused"] * 3 + ["second_factor_removed"]
 
 
 async def test_a_secret_in_another_operators_row_lets_nobody_in_and_resealing_keeps_the_right_ones(

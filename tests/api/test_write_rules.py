@@ -127,6 +127,7 @@ async def test_writes_of_support_are_audited_whole_and_when_refused(service: Ser
     assert [tuple(row.values()) for row in rows] == [
         ("create_key", "refused", None),
         ("create_key", "refused", None),
+        ("admin.request", "refused", None),
         ("create_key", "created", None),
         ("put_product", "stored", "false"),
         ("sweep_expired", "begun", None),

@@ -56,9 +56,10 @@ class ConfirmForm(Form, frozen=True, kw_only=True):
 
 
 class RemoveForm(Form, frozen=True, kw_only=True):
-    """The present password."""
+    """The present password, and a code of the app that is taken away."""
 
     password: str = ""
+    code: str = ""
 
 
 async def show_account(call: AdminCall[None, AccountQuery]) -> Response:
@@ -69,6 +70,7 @@ async def show_account(call: AdminCall[None, AccountQuery]) -> Response:
 async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
     """Change the operator's own password; the other sessions end, and this one has a new token."""
     form, operator = call.body, call.principal
+    entry = audited(call, "operator.change_password", operator.email)
     if form.wanted != form.repeated:
         refusal = BadRequest("The new password was not typed the same way twice.")
         return await _account_page(call, fault_of="password", refusal=refusal)
@@ -79,7 +81,7 @@ async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
             operator.session_id,
             form.present,
             form.wanted,
-            audited(call, "operator.change_password", operator.email),
+            entry,
         )
     except (BadRequest, Conflict) as refusal:
         return await _account_page(call, fault_of="password", refusal=refusal)
@@ -100,10 +102,10 @@ async def show_offer(call: AdminCall[None, None]) -> Response:
 async def confirm_offer(call: AdminCall[ConfirmForm, None]) -> Response:
     """Set up the second factor once a code of it is right."""
     form, operator = call.body, call.principal
+    entry = audited(call, "operator.set_second_factor", operator.email)
     offer = accounts.same_offer(
         call.deps.access, operator.operator_id, operator.email, call.deps.site.brand_name, form.offer
     )
-    entry = audited(call, "operator.set_second_factor", operator.email)
     try:
         await accounts.confirm_second_factor(
             call.deps.access,
@@ -121,10 +123,10 @@ async def confirm_offer(call: AdminCall[ConfirmForm, None]) -> Response:
 
 async def remove_second_factor(call: AdminCall[RemoveForm, None]) -> Response:
     """Take the operator's own second factor away."""
-    operator = call.principal
+    form, operator = call.body, call.principal
     entry = audited(call, "operator.remove_second_factor", operator.email)
     try:
-        await accounts.remove_second_factor(call.deps.access, operator.email, call.body.password, entry)
+        await accounts.remove_second_factor(call.deps.access, operator.email, form.password, form.code, entry)
     except (BadRequest, Conflict) as refusal:
         return await _account_page(call, fault_of="second-factor", refusal=refusal)
     return see_other(f"{PATH}?done=second-factor-removed")

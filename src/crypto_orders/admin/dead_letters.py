@@ -89,6 +89,7 @@ async def show_dead_letters(call: AdminCall[None, DeadQuery]) -> Response:
 async def act_on_selection(call: AdminCall[SelectionForm, None]) -> Response:
     """Send the chosen deliveries again, or take them off the queue."""
     form = call.body
+    audited(call, "work_dead_letters", None, act=form.act, selected=form.selected)
     try:
         act, chosen = _chosen(form)
         acted, left = await _act(call, act, chosen)
@@ -119,6 +120,7 @@ def _chosen(form: SelectionForm) -> tuple[Act, list[UUID]]:
 async def act_on_window(call: AdminCall[WindowForm, None]) -> Response:
     """Count the dead letters of a window, and with `confirmed` do what was chosen to them."""
     form = call.body
+    audited(call, "work_dead_letters", None, act=form.act, since=form.since, until=form.until)
     try:
         since, until = moment(form.since, name="From"), moment(form.until, name="To")
         if until <= since:

@@ -105,11 +105,12 @@ async def _list_values(conn: Conn, asked: Asked) -> dict[str, Any]:
 async def export_orders(call: AdminCall[None, OrdersQuery]) -> Response:
     """The orders of the list as CSV: the same filters, every page."""
     asked = read(call.query)
+    entry = audited(call, "export_orders", None, **asked.given)
     for name, fault in asked.faults.items():
         detail = f"{name}: {fault}"
         raise bad_request(detail)
     exports.check_search(asked.filters.search)
-    await exports.keep_begun(call.deps.pool, audited(call, "export_orders", None, **asked.given))
+    await exports.keep_begun(call.deps.pool, entry)
     write = partial(exports.export_orders, call.deps.search_pool, asked.filters, None)
     return Download(exports.FILENAME, exports.MEDIA_TYPE, write)
 
@@ -122,6 +123,7 @@ async def show_sweep(call: AdminCall[None, None]) -> Response:
 async def sweep_expired(call: AdminCall[SweepForm, None]) -> Response:
     """Retire long-pending orders that the provider calls waiting."""
     text = call.body.older_than_hours
+    audited(call, "sweep_expired", None, older_than_hours=text)
     hours = whole_number(text, SWEEP_HOURS_MAX)
     if hours is None:
         told = f"The age is a whole number of hours from 1 to {SWEEP_HOURS_MAX}."

@@ -72,6 +72,7 @@ async def add_product(call: AdminCall[ProductForm, None]) -> Response:
     """Add a product. One that is there already is changed on its own page."""
     form = call.body
     name = form.product.strip()
+    _declare(call, name)
     try:
         cents, currency = _price_of(form)
         if accounts.PRODUCT_FORM.fullmatch(name) is None:
@@ -87,6 +88,7 @@ async def add_product(call: AdminCall[ProductForm, None]) -> Response:
 async def change_product(call: AdminCall[ProductForm, None]) -> Response:
     """Say what a change does, and with `confirmed` make it."""
     form, found = call.body, await _found(call)
+    _declare(call, found.at.product)
     try:
         cents, currency = _price_of(form)
         if not form.confirmed:
@@ -96,6 +98,13 @@ async def change_product(call: AdminCall[ProductForm, None]) -> Response:
     except DomainError as error:
         return await _product_page(call, form=form, refusal=refusal_of(error))
     return see_other(address(PATH, done=found.at.product))
+
+
+def _declare(call: AdminCall[ProductForm, None], name: str) -> None:
+    """Say what is wanted before the form is read, so that its refusal is kept."""
+    form = call.body
+    target = name if accounts.PRODUCT_FORM.fullmatch(name) else None
+    audited(call, "put_product", target, price=form.price, currency=form.currency, active=form.active)
 
 
 def _price_of(form: ProductForm) -> tuple[int, str]:

@@ -61,6 +61,7 @@ def routes(services: AdminServices) -> RouteGroup[AdminServices, Operator]:
             "vary": "HX-Request",
         },
         show_problem=show_problem,
+        refused=session.keep_refused,
     )
 
 

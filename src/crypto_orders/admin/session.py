@@ -17,10 +17,10 @@ from crypto_orders.admin.services import AdminServices
 from crypto_orders.domain.operator import OPERATOR_SCOPES, READ, SCOPES_OF_ROLE, WRITE, Role, actor_name
 from crypto_orders.kit import log
 from crypto_orders.kit.http import Call, Endpoint
-from crypto_orders.kit.problem import Problem
+from crypto_orders.kit.problem import KINDS, Problem
 from crypto_orders.pages.site import theme_of
-from crypto_orders.store.audit import Actor, Entry
-from crypto_orders.usecases import access, sign_in
+from crypto_orders.store.audit import Actor, Entry, Trail
+from crypto_orders.usecases import access, refused_actions, sign_in
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
@@ -29,6 +29,11 @@ SCOPES: Final = OPERATOR_SCOPES
 SIGN_IN_PATH: Final = "/admin/sign-in"
 COOKIE: Final = "crypto_orders_admin"
 NEXT_CHARS_MAX: Final = 2000
+
+SLUG_OF_STATUS: Final = {KINDS[slug].status: slug for slug in reversed(tuple(KINDS))}
+"""The slug of a refusal that a screen drew itself, as the API would call it; of several the first."""
+
+_SERVER_ERRORS_FROM: Final = 500
 
 # A page that refreshes itself says so; being looked at by nobody must not keep a session open.
 BACKGROUND_HEADER: Final = "x-background"
@@ -91,29 +96,64 @@ class RoleLacking(Problem):
             extras={"scope": scope},
         )
         self.title = "Your role does not allow this"
-        self.operator = operator
+        self.reason: access.DenialReason = "role"
+        self.why = f"lacks {scope}"
 
 
 class CsrfRefused(Problem):
     """The request does not come from one of our own forms; nothing was done."""
 
-    def __init__(self) -> None:
+    def __init__(self, why: str) -> None:
         super().__init__(
             "forbidden",
             "This form was not sent from a page of this session (csrf), so nothing was done. "
             "Go back, load the page anew and send it again.",
         )
         self.title = "The form was not accepted"
+        self.reason: access.DenialReason = "csrf"
+        self.why = why
 
 
 def audited(call: AdminCall[BodyT, QueryT], action: str, target: str | None, **request: object) -> Entry:
-    """The audit row of an operator's action: who, from where, what; its result comes with what it does."""
-    actor = Actor(
+    """The audit row of an operator's action: who, from where, what; its result comes with what it does.
+
+    Whatever refuses the action from here on, `keep_refused` keeps the row: name it before the form is read.
+    """
+    call.noted = call.noted or Trail()
+    trail: Trail = call.noted
+    return trail.follow(Entry(actor=_actor_of(call), action=action, target=target, request=request))
+
+
+def _actor_of(call: Call[Any, Operator, Any, Any]) -> Actor:
+    return Actor(
         name=actor_name(call.principal.email),
         remote_address=call.remote_address,
         request_id=call.request_id,
     )
-    return Entry(actor=actor, action=action, target=target, request=request)
+
+
+async def keep_refused(
+    call: Call[AdminServices, Operator, Any, Any], status: int, problem: Problem | None
+) -> None:
+    """Keep what an operator was denied, and every action that was refused, in the audit trail.
+
+    Who is not signed in causes no row here, nor does a look at something with filters that are wrong.
+    """
+    if not call.is_known or (problem is not None and problem.status >= _SERVER_ERRORS_FROM):
+        return
+    tried = Entry(
+        actor=_actor_of(call),
+        action=refused_actions.ACTION,
+        target=f"{call.method} {call.route}",
+        request=call.path_texts,
+    )
+    if isinstance(problem, RoleLacking | CsrfRefused):
+        await access.keep_denial(call.deps.pool, tried, problem.reason, problem.why)
+        return
+    trail: Trail | None = call.noted
+    if call.method not in csrf.SAFE_METHODS or (trail and trail.entry):
+        why = problem.slug if problem else SLUG_OF_STATUS.get(status, str(status))
+        await refused_actions.keep(call.deps.pool, tried, trail, "refused", why)
 
 
 def page(
@@ -175,8 +215,7 @@ def action(
     async def checked(call: AdminCall[FormT, None]) -> Response:
         token = call.header(csrf.HEADER) or call.body.csrf
         if not csrf.is_token_of(call.principal.csrf_secret, token):
-            await _deny(call, call.principal, "csrf", "no token of this session")
-            raise CsrfRefused
+            raise CsrfRefused("no token of this session")
         return await handler(call)
 
     sizes: dict[str, Any] = {} if body_bytes_max is None else {"body_bytes_max": body_bytes_max}
@@ -201,13 +240,13 @@ async def authenticate(call: Call[AdminServices, Operator, Any, Any], scope: str
     operator = await find_operator(call)
     if operator is None:
         raise SignInNeeded
+    # From here on it is known who is refused.
+    call.principal = operator
     call.log_keys["actor"] = actor_name(operator.email)
     log.bind(actor=actor_name(operator.email))
     if call.method not in csrf.SAFE_METHODS and not csrf.is_from_our_pages(call):
-        await _deny(call, operator, "csrf", "from another site")
-        raise CsrfRefused
+        raise CsrfRefused("from another site")
     if not operator.allows(scope):
-        await _deny(call, operator, "role", f"lacks {scope}")
         raise RoleLacking(operator, scope)
     return operator
 
@@ -232,17 +271,6 @@ async def find_operator(call: Call[AdminServices, Any, Any, Any]) -> Operator | 
         theme=theme_of(call),
         csrf_secret=csrf.secret_of(token),
     )
-
-
-async def _deny(
-    call: Call[AdminServices, Any, Any, Any], operator: Operator, reason: access.DenialReason, why: str
-) -> None:
-    # The principal is not set yet where a call is denied before its handler.
-    actor = Actor(
-        name=actor_name(operator.email), remote_address=call.remote_address, request_id=call.request_id
-    )
-    entry = Entry(actor=actor, action="admin.request", target=f"{call.method} {call.route}", request={})
-    await access.keep_denial(call.deps.pool, entry, reason, why)
 
 
 def cookie_name(services: AdminServices) -> str:

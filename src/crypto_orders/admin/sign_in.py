@@ -59,7 +59,7 @@ async def take_sign_in(call: _Attempt) -> Response:
     """Open a session, or say that something is wrong without saying what."""
     if not csrf.is_from_our_pages(call):
         _log.warning("operator_sign_in_from_elsewhere", remote_address=call.remote_address)
-        raise CsrfRefused
+        raise CsrfRefused("from another site")
     form = call.body
     attempt = Attempt(
         email=form.email,

@@ -32,6 +32,7 @@ from crypto_orders.usecases import deliveries as delivering
 from crypto_orders.usecases.deliveries import REPLAY_WINDOW_MAX, Replayed
 
 PATH: Final = "/admin/webhooks"
+REPLAY: Final = "replay_webhook"
 _ONE: Final = f"{PATH}/{{webhook_id:whk}}"
 ROWS: Final = 25
 """Deliveries and endpoints of a page: each has its attempts or its counts beside it."""
@@ -197,11 +198,12 @@ async def replay_window(call: AdminCall[WindowForm, None]) -> Response:
     """Count the deliveries of a window, and with `confirmed` send them again."""
     form, endpoint_id = call.body, call.uuid("webhook_id")
     shown_id = ids.prefixed("whk", endpoint_id)
+    audited(call, REPLAY, shown_id, since=form.since, until=form.until, statuses=form.statuses)
     try:
         window = _window_of(form)
         entry = audited(
             call,
-            "replay_webhook",
+            REPLAY,
             shown_id,
             since=clock.to_iso(window.since),
             until=clock.to_iso(window.until),

@@ -107,13 +107,15 @@ class Authenticator:
             call.log_keys["account_id"] = str(key.account_id)
             log.bind(account_id=str(key.account_id))
         await self._draw_for_key(call, key)
+        # From here on it is known who is refused.
+        call.principal = principal = Principal(
+            key_id=key.key_id, account_id=key.account_id, kind=key.kind, scopes=key.scopes, tier=key.tier
+        )
         if call.route != WHOAMI_ROUTE:
             _check_account_header(call.header(self._settings.account_header), key, self._settings)
         if scope != ANY_KEY and not satisfies(key.scopes, scope):
             raise forbidden(scope)
-        return Principal(
-            key_id=key.key_id, account_id=key.account_id, kind=key.kind, scopes=key.scopes, tier=key.tier
-        )
+        return principal
 
     async def _known_key(self, call: Call[Any, Any, Any, Any]) -> ApiKey:
         text = _bearer(call.header("authorization"))

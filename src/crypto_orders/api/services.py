@@ -1,13 +1,13 @@
 """What the endpoints of the API work with, made once at the start."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from crypto_orders.api.auth import Principal
 from crypto_orders.domain.pay_link import pay_token
 from crypto_orders.kit import ids
 from crypto_orders.kit.http import Call
-from crypto_orders.store.audit import Actor, Entry
+from crypto_orders.store.audit import Actor, Entry, Trail
 from crypto_orders.store.connection import Pool
 from crypto_orders.usecases.deployment import Deployment, Webhooks
 
@@ -48,10 +48,19 @@ ApiCall = Call[Services, Principal, BodyT, QueryT]
 def audited(
     call: Call[Services, Principal, BodyT, QueryT], action: str, target: str | None, **request: object
 ) -> Entry:
-    """The audit row of an administrative call: who, from where, what; its result comes with what it does."""
-    actor = Actor(
+    """The audit row of an administrative call: who, from where, what; its result comes with what it does.
+
+    Whatever refuses the call from here on, the row is kept: see api.refused_calls.
+    """
+    call.noted = call.noted or Trail()
+    trail: Trail = call.noted
+    return trail.follow(Entry(actor=actor_of(call), action=action, target=target, request=request))
+
+
+def actor_of(call: Call[Any, Principal, Any, Any]) -> Actor:
+    """The key that calls, as the audit trail names it."""
+    return Actor(
         name=ids.prefixed("key", call.principal.key_id),
         remote_address=call.remote_address,
         request_id=call.request_id,
     )
-    return Entry(actor=actor, action=action, target=target, request=request)

@@ -57,6 +57,7 @@ _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@~-]{1,128}")
 
 # The status that the log and the metrics show when the client left before its answer.
 _CLIENT_GONE_STATUS: Final = 499
+_ERRORS_FROM: Final = 400
 _SERVER_ERRORS_FROM: Final = 500
 _UNMATCHED_ROUTE: Final = "(unmatched)"
 _KNOWN_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
@@ -210,6 +211,8 @@ class HttpApp:
                 # Too late for another answer: an unfinished one ends the connection, so that nobody takes
                 # what was sent for the whole.
                 return
+            if match is not None and match.target is not None:
+                await _tell_refused(call, match.target.group, problem.status, problem)
             page = None
             if group is not None and group.show_problem is not None:
                 try:
@@ -263,16 +266,22 @@ class HttpApp:
         exchange: _Exchange,
     ) -> None:
         endpoint, group = target.endpoint, target.group
+        path = _convert(target.parameters, captured)
+        if path is not None:
+            call.with_path(
+                path, {each.name: text for each, text in zip(target.parameters, captured, strict=True)}
+            )
         if endpoint.scope != PUBLIC and group.authenticate is not None:
             call.principal = await group.authenticate(call, endpoint.scope or "")
-        else:
-            call.principal = None
         call.body = await _read_body(call, target, receive)
         call.query = _read_query(call, target)
-        if target.parameters:
+        if path is None:
             # Last, so that a malformed id is answered exactly as an absent one would be.
-            call.with_path(_convert(target.parameters, captured))
-        await _respond(call, endpoint, await endpoint.handler(call), receive, exchange)
+            raise not_found()
+        result = await endpoint.handler(call)
+        if isinstance(result, Response) and result.status_code >= _ERRORS_FROM:
+            await _tell_refused(call, group, result.status_code, None)
+        await _respond(call, endpoint, result, receive, exchange)
 
     def _problem_of(self, error: Exception) -> Problem:
         if isinstance(error, Problem):
@@ -329,14 +338,29 @@ def _read_query(call: Call[Any, Any, Any, Any], target: _Target) -> object:
         raise input_problem(target.endpoint.query_error, error) from None
 
 
-def _convert(parameters: tuple[PathParameter, ...], captured: tuple[str, ...]) -> dict[str, str | UUID]:
+def _convert(
+    parameters: tuple[PathParameter, ...], captured: tuple[str, ...]
+) -> dict[str, str | UUID] | None:
+    """The parameters of a path, or None when one of them has not its form."""
     converted: dict[str, str | UUID] = {}
     for parameter, text in zip(parameters, captured, strict=True):
         value = parameter.convert(text)
         if value is None:
-            raise not_found()
+            return None
         converted[parameter.name] = value
     return converted
+
+
+async def _tell_refused(
+    call: Call[Any, Any, Any, Any], group: RouteGroup[Any, Any], status: int, problem: Problem | None
+) -> None:
+    """Let a group know what is refused; whatever becomes of that, the refusal is answered."""
+    if group.refused is None:
+        return
+    try:
+        await group.refused(call, status, problem)
+    except Exception:  # noqa: BLE001 - nothing was done, and whoever asked has to hear why
+        _log.exception("refusal_not_kept")
 
 
 async def _respond(

@@ -40,8 +40,10 @@ class Call(Generic[DepsT, PrincipalT, BodyT, QueryT]):
     """One request as a handler sees it: who calls, what was sent, and what the service has to answer it with.
 
     ``deps`` are the services of the endpoint's group, ``route`` is the path with its names (never the raw
-    path), ``remote_address`` the client's address as text. Headers set in ``response_headers`` are sent
-    with whatever answer follows, errors included.
+    path), ``path_texts`` the parameters of its path as they were sent, empty unless all have their form,
+    ``remote_address`` the client's address as text. Headers set in ``response_headers`` are sent with
+    whatever answer follows, errors included. ``noted`` is what the group of the call writes down for its own
+    ``refused``.
     """
 
     __slots__ = (
@@ -51,6 +53,8 @@ class Call(Generic[DepsT, PrincipalT, BodyT, QueryT]):
         "deps",
         "log_keys",
         "method",
+        "noted",
+        "path_texts",
         "principal",
         "query",
         "remote_address",
@@ -63,6 +67,7 @@ class Call(Generic[DepsT, PrincipalT, BodyT, QueryT]):
     body: BodyT
     query: QueryT
     principal: PrincipalT
+    noted: Any
 
     def __init__(
         self, *, deps: DepsT, scope: Scope, route: str, request_id: str, remote_address: str
@@ -75,6 +80,9 @@ class Call(Generic[DepsT, PrincipalT, BodyT, QueryT]):
         self.remote_address = remote_address
         self.response_headers: dict[str, str] = {}
         self.log_keys: dict[str, object] = {}
+        self.path_texts: Mapping[str, str] = {}
+        self.principal = cast("PrincipalT", None)
+        self.noted = None
         self._headers: dict[str, str] | None = None
         self._path: Mapping[str, str | UUID] = {}
 
@@ -86,6 +94,11 @@ class Call(Generic[DepsT, PrincipalT, BodyT, QueryT]):
                 key, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
                 self._headers[key] = f"{self._headers[key]}, {value}" if key in self._headers else value
         return self._headers.get(name)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known who calls; until then there is no principal, whatever its type says."""
+        return self.principal is not None
 
     def text(self, name: str) -> str:
         """A path parameter that is a text: ``{product}`` or ``{order_id:order_id}``."""
@@ -101,9 +114,10 @@ class Call(Generic[DepsT, PrincipalT, BodyT, QueryT]):
         self.response_headers["ratelimit-remaining"] = str(remaining)
         self.response_headers["ratelimit-reset"] = str(reset_seconds)
 
-    def with_path(self, path: Mapping[str, str | UUID]) -> None:
-        """Take the converted path parameters; for the application that makes the call."""
+    def with_path(self, path: Mapping[str, str | UUID], texts: Mapping[str, str]) -> None:
+        """Take the path parameters, converted and as sent; for the application that makes the call."""
         self._path = path
+        self.path_texts = texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +194,9 @@ class RouteGroup(Generic[DepsT, PrincipalT]):
 
     A group of pages has a ``prefix``, the path that all of them stand under: whatever fails there, paths that
     nobody declared included, is answered by ``show_problem``, and every answer has ``response_headers``.
+
+    ``refused`` is told of every call to one of the endpoints that is about to be answered with 400 and more:
+    the status, and the problem unless the handler drew the answer itself. Its own failure is logged alone.
     """
 
     deps: DepsT
@@ -189,6 +206,7 @@ class RouteGroup(Generic[DepsT, PrincipalT]):
     prefix: str | None = None
     response_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     show_problem: Callable[[Call[DepsT, PrincipalT, Any, Any], Problem], Response] | None = None
+    refused: Callable[[Call[DepsT, PrincipalT, Any, Any], int, Problem | None], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         known = self.scopes | {PUBLIC} if self.authenticate else {PUBLIC}

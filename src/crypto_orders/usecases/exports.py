@@ -31,7 +31,7 @@ def check_search(needle: str | None) -> None:
 
 
 async def keep_begun(pool: Pool, entry: audit.Entry) -> None:
-    """Keep that a person began to export orders."""
+    """Keep that a person or a key began to export orders."""
     await transact_single(pool, lambda tx: audit.record(tx, audit.with_result(entry, "begun")))
 
 

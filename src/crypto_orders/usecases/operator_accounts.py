@@ -28,7 +28,7 @@ from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases import access, second_factor
 from crypto_orders.usecases.access import OperatorAccess
 from crypto_orders.usecases.passwords import Passwords
-from crypto_orders.usecases.sign_in import digest, make_token
+from crypto_orders.usecases.sign_in import code_counts, digest, make_token
 
 PASSWORD_ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # noqa: S105 - the characters, not a password
 """Without those that look alike: somebody may read it aloud."""
@@ -248,12 +248,21 @@ async def confirm_second_factor(
     await _change(a.pool, email, entry, change, "second_factor_set")
 
 
-async def remove_second_factor(a: OperatorAccess, email: str, password: str, entry: Entry) -> None:
-    """Take an operator's own second factor away. Raises BadRequest when the password is wrong."""
+async def remove_second_factor(a: OperatorAccess, email: str, password: str, code: str, entry: Entry) -> None:
+    """Take an operator's own second factor away; whoever lost the app asks an admin for it.
+
+    Raises:
+        BadRequest: the password or the code is wrong; which of them is told, as signing in needed both.
+        Conflict: too many were tried; come back later.
+    """
     verified = await _verified(a, email, password, entry)
 
     async def change(tx: Tx, operator: OperatorAccount) -> None:
         _same(operator, verified)
+        if operator.totp_sealed is not None and not await code_counts(tx, a, operator, code):
+            raise BadRequest(
+                "This is not the code that the app shows now, or it was used already: wait for the next one."
+            )
         await operator_accounts.set_totp(tx, operator.operator_id, None, None)
 
     await _change(a.pool, email, entry, change, "second_factor_removed")

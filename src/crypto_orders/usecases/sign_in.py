@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from crypto_orders.domain.operator import actor_name, normal_email, normal_password
-from crypto_orders.domain.rate_limit import Allowance, bucket_of_address
+from crypto_orders.domain.rate_limit import Allowance, Policy, bucket_of_address
 from crypto_orders.kit import ids, log
 from crypto_orders.kit.sealing import SealBrokenError
 from crypto_orders.store import audit, operator_accounts, operator_sessions
@@ -25,6 +25,9 @@ TOKEN_BYTES: Final = 32
 TOKEN_CHARS: Final = 43
 
 ACTION: Final = "operator.sign_in"
+
+LIMITED_ROWS: Final = Policy(1, 1 / 600)
+"""Of the attempts from one place that were too many: one row in ten minutes. Log and metric tell of each."""
 
 _log = log.get()
 
@@ -70,8 +73,8 @@ async def sign_in(a: OperatorAccess, attempt: Attempt) -> SignedIn | Refused | T
     email = normal_email(attempt.email)
     limited = await _draw(a, email, attempt.remote_address)
     if limited is not None:
-        # It is told to the log alone: rows that anybody can make without a limit would fill the disk.
         access.observe_sign_in("limited", email, attempt.remote_address)
+        await _keep_limited(a, attempt, email)
         return TooMany(limited.retry_after_seconds)
     known = None
     if email is not None:
@@ -120,7 +123,7 @@ async def _enter(
         return "the password was changed meanwhile"
     if operator.disabled_at is not None:
         return "disabled"
-    if operator.totp_sealed is not None and not await _code_counts(tx, a, operator, attempt.code):
+    if operator.totp_sealed is not None and not await code_counts(tx, a, operator, attempt.code):
         return "wrong or used code"
     if stronger is not None:
         await operator_accounts.strengthen_hash(tx, operator.operator_id, stronger)
@@ -138,7 +141,8 @@ async def _enter(
     return None
 
 
-async def _code_counts(tx: Tx, a: OperatorAccess, operator: OperatorAccount, code: str) -> bool:
+async def code_counts(tx: Tx, a: OperatorAccess, operator: OperatorAccount, code: str) -> bool:
+    """Whether a code of the operator's app is right and was not used before; from now on it is used."""
     try:
         secret = second_factor.open_sealed(a.sealer, operator.operator_id, operator.totp_sealed or b"")
     except SealBrokenError:
@@ -166,6 +170,14 @@ async def _draw(a: OperatorAccess, email: str | None, remote_address: str) -> Al
         if told is not None and not told.granted:
             return told
     return None
+
+
+async def _keep_limited(a: OperatorAccess, attempt: Attempt, email: str | None) -> None:
+    """Keep now and then that a place is refused: rows that anybody makes without a limit fill the disk."""
+    told = await a.limiter.draw(f"sign_in_told:{bucket_of_address(attempt.remote_address)}", LIMITED_ROWS)
+    if told is not None and told.granted:
+        entry = audit.with_result(_entry(attempt, email), "refused", "too many attempts")
+        await transact_single(a.pool, lambda tx: audit.record(tx, entry))
 
 
 def _entry(attempt: Attempt, email: str | None) -> Entry:

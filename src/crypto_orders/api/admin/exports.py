@@ -3,10 +3,11 @@
 from functools import partial
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from crypto_orders.api.admin.order_query import OrderQuery, filters_of
-from crypto_orders.api.services import ApiCall
+from crypto_orders.api.services import ApiCall, audited
 from crypto_orders.kit.download import Download
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.usecases import exports
@@ -24,8 +25,14 @@ class ExportQuery(OrderQuery, frozen=True, kw_only=True):
 async def export_orders(call: ApiCall[None, ExportQuery]) -> Download:
     """The orders of all accounts, narrowed down, as CSV."""
     query = call.query
+    given = msgspec.structs.asdict(query)
+    entry = audited(
+        call, "export_orders", None, **{name: value for name, value in given.items() if value is not None}
+    )
     exports.check_search(query.search)
-    write = partial(exports.export_orders, call.deps.search_pool, filters_of(query), query.limit)
+    filters = filters_of(query)
+    await exports.keep_begun(call.deps.pool, entry)
+    write = partial(exports.export_orders, call.deps.search_pool, filters, query.limit)
     return Download(exports.FILENAME, exports.MEDIA_TYPE, write)
 
 
