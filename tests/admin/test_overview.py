@@ -92,7 +92,28 @@ async def test_what_waits_for_a_person_is_counted_in_the_tiles_and_beside_the_na
     assert "Open flags 1 oldest 3 h" in told
     assert "Failing webhooks 1 2 dead letters" in told
     counts = await desk.get("/admin/counts", x_background="1")
-    assert counts.json == {"flags": 1, "dlq": 2}
+    assert counts.json == {"flags": "1", "dlq": "2"}
+
+
+async def test_flags_beyond_ten_thousand_are_more_than_that_wherever_they_are_counted(
+    service: Service,
+) -> None:
+    async with service.pool.acquire() as conn:
+        account = await put_account(conn)
+        await conn.execute(
+            """INSERT INTO flags (account_id, flag_id, kind, subject, order_id, state, fingerprints, evidence,
+                                  opened_at, last_seen_at)
+               SELECT $1, gen_random_uuid(), 'overpaid', n::text, 'ord_' || n % 7000, 'open', '{}', '[]',
+                      now(), now()
+                 FROM generate_series(1, 10001) AS n""",
+            account,
+        )
+    desk = await signed_in(service, "viewer")
+    assert (await desk.get("/admin/counts", x_background="1")).json == {"flags": "10,000+", "dlq": "0"}
+    flags = words((await desk.get("/admin/flags")).body)
+    assert "Open 10,000+" in flags
+    assert "Overpaid (10,000+)" in flags
+    assert "Needs attention 7,000+" in words((await desk.get("/admin/orders")).body)
 
 
 async def test_the_tiles_alone_are_a_fragment_and_their_address_leads_to_the_page(service: Service) -> None:

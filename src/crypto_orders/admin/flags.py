@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 from starlette.responses import JSONResponse, Response
 
-from crypto_orders.admin.lists import PAGE_ROWS, account_id_of, address, paging
+from crypto_orders.admin.lists import PAGE_ROWS, account_id_of, address, capped, paging
 from crypto_orders.admin.refusals import Refusal, refusal_of, runbook, unconfirmed
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
@@ -180,7 +180,8 @@ async def show_counts(call: AdminCall[None, None]) -> Response:
     """What the navigation counts: open flags and dead deliveries."""
     async with call.deps.pool.acquire() as conn:
         waiting = await overview.waiting(conn)
-    return JSONResponse({"flags": waiting.flags, "dlq": waiting.dlq})
+    most = overview.COUNTED_MAX
+    return JSONResponse({"flags": capped(waiting.flags, most), "dlq": capped(waiting.dlq, most)})
 
 
 async def show_flags(call: AdminCall[None, FlagsQuery]) -> Response:
@@ -192,7 +193,9 @@ async def show_flags(call: AdminCall[None, FlagsQuery]) -> Response:
         )
         rows = await flag_rows(conn, list(found.items))
         by_kind = await overview.open_flags_by_kind(conn)
+        waiting = await overview.waiting(conn)
         now = await overview.now(conn)
+    most = overview.COUNTED_MAX
     state = query.state if query.state != "open" else None
     filters = {"kind": query.kind.value if query.kind else None, "state": state}
     return page(
@@ -204,7 +207,7 @@ async def show_flags(call: AdminCall[None, FlagsQuery]) -> Response:
         state=query.state,
         kind=query.kind,
         tabs_shown=[
-            ("Open", sum(by_kind.values()), address(PATH, kind=filters["kind"]), query.state == "open"),
+            ("Open", capped(waiting.flags, most), address(PATH, kind=filters["kind"]), query.state == "open"),
             (
                 "Resolved",
                 None,
@@ -212,7 +215,7 @@ async def show_flags(call: AdminCall[None, FlagsQuery]) -> Response:
                 query.state == "resolved",
             ),
         ],
-        kinds=[(kind, KINDS[kind].title, by_kind.get(kind, 0)) for kind in FlagKind],
+        kinds=[(kind, KINDS[kind].title, capped(by_kind.get(kind, 0), most)) for kind in FlagKind],
         paging=paging(
             PATH,
             filters,

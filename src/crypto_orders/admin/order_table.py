@@ -17,7 +17,7 @@ from crypto_orders.kit import ids
 from crypto_orders.store import order_lists
 from crypto_orders.store.connection import Conn
 from crypto_orders.store.order_filters import ANY_FLAG
-from crypto_orders.store.order_surroundings import WebhookSummary
+from crypto_orders.store.order_surroundings import Flagged, WebhookSummary
 from crypto_orders.store.order_views import AdminShown
 from crypto_orders.store.stats import Stats
 
@@ -26,10 +26,10 @@ PROBES_SECONDS_MAX: Final = 2.0
 
 
 class Tab(Struct, frozen=True, kw_only=True):
-    """One tab: how many orders there are in all, and the list of them under the other filters."""
+    """One tab: how many orders there are in all, in words, and the list of them under the other filters."""
 
     label: str
-    count: int
+    count: str
     address: str
     is_current: bool
     tone: str = ""
@@ -75,28 +75,28 @@ class Span(Struct, frozen=True):
     is_current: bool
 
 
-def tabs_of(asked: Asked, stats: Stats, flagged: int) -> list[Tab]:
+def tabs_of(asked: Asked, stats: Stats, flagged: Flagged) -> list[Tab]:
     """All orders, those with open flags, and one tab for each status."""
     status, flag = asked.given.get("status"), asked.given.get("flag")
     tabs = [
         Tab(
             label="All",
-            count=stats.total,
+            count=f"{stats.total:,}",
             address=asked.address(status=None, flag=None),
             is_current=not status and not flag,
         ),
         Tab(
             label="Needs attention",
-            count=flagged,
+            count=f"{flagged.orders:,}{'+' if flagged.more else ''}",
             address=asked.address(status=None, flag=ANY_FLAG),
             is_current=not status and bool(flag),
-            tone="warn" if flagged else "",
+            tone="warn" if flagged.orders else "",
         ),
     ]
     tabs += [
         Tab(
             label=each.value.capitalize(),
-            count=stats.by_status.get(each.value, 0),
+            count=f"{stats.by_status.get(each.value, 0):,}",
             address=asked.address(status=each.value, flag=None),
             is_current=status == each.value,
         )

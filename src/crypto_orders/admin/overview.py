@@ -30,6 +30,9 @@ DAYS_SHOWN: Final = 30
 SPARK_HOURS: Final = 24
 SPARK_DAYS: Final = 14
 WORST_SHOWN: Final = 3
+KEY_USES_MAX: Final = 50_000
+"""First writes of idempotency keys, and replays, that a day's strip is made of, the newest: some 50 ms."""
+
 HOURS_BETWEEN_TICKS: Final = 6
 DAYS_BETWEEN_TICKS: Final = 5
 _CENT: Final = 100
@@ -96,6 +99,7 @@ class KeyUse(Struct, frozen=True, kw_only=True):
     share: str
     mismatches: int
     worst: tuple[Worst, ...]
+    note: str | None
 
 
 class Bucket(Struct, frozen=True):
@@ -208,7 +212,7 @@ async def _tiles(conn: Conn, now: datetime) -> list[Tile]:
         Tile(
             key="flags",
             label="Open flags",
-            figures=(capped(waiting.flags, overview.COUNTED_MAX - 1),),
+            figures=(capped(waiting.flags, overview.COUNTED_MAX),),
             change=f"oldest {span(now - waiting.oldest_flag_at)}"
             if waiting.oldest_flag_at
             else "nothing waits for a person",
@@ -264,7 +268,7 @@ def _time_to_paid(paid: PaidStretch, before: PaidStretch, now: datetime) -> Tile
 
 
 def _failing(waiting: Waiting, dead: Mapping[date, int], now: datetime) -> Tile:
-    most = overview.COUNTED_MAX - 1
+    most = overview.COUNTED_MAX
     return Tile(
         key="webhooks",
         label="Failing webhooks",
@@ -356,7 +360,7 @@ def _chart(columns: Sequence[Column], ticks: Sequence[str | None]) -> Bars | Non
 
 
 async def _key_use(conn: Conn, now: datetime) -> KeyUse:
-    use = await idempotency_metrics.metrics(conn, account_id=None, since=now - DAY)
+    use = await idempotency_metrics.of_newest(conn, now - DAY, most=KEY_USES_MAX)
     worst = [each for each in use.accounts if each.body_mismatches][:WORST_SHOWN]
     names = await accounts.names(conn, [each.account_id for each in worst])
     uses = use.first_writes + use.replays
@@ -365,6 +369,7 @@ async def _key_use(conn: Conn, now: datetime) -> KeyUse:
         replays=use.replays,
         share=f"{use.replays / uses * 100:.1f} %" if uses else "—",
         mismatches=use.body_mismatches,
+        note=f"Of the newest {KEY_USES_MAX:,} first writes and replays." if use.capped else None,
         worst=tuple(
             Worst(
                 path=f"/admin/accounts/{ids.prefixed('acc', each.account_id)}",
@@ -404,7 +409,7 @@ def _milliseconds(length: timedelta | None) -> str:
 
 
 def _waits(heard: Heard) -> tuple[str, str]:
-    most = overview.COUNTED_MAX - 1
+    most = overview.COUNTED_MAX
     return capped(heard.unsettled, most), capped(heard.to_ask, most)
 
 

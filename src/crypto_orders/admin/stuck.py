@@ -95,7 +95,7 @@ async def _stuck_page(
         found = await stuck_orders.oldest_first(conn, limit=PAGE_ROWS, after=after)
         count = await stuck_orders.count(conn)
         sweepable = await stuck_orders.count_sweepable(conn, timedelta(hours=older_than_hours))
-        flagged = await _flagged(conn)
+        flagged, more_flagged = await _flagged(conn)
         now = await overview.now(conn)
     return page(
         call,
@@ -104,6 +104,7 @@ async def _stuck_page(
         active="stuck",
         rows=found.items,
         flagged=flagged,
+        flagged_count=f"{len(flagged)}{'+' if more_flagged else ''}",
         count=capped(count, stuck_orders.COUNTED_MAX),
         sweepable=capped(sweepable, stuck_orders.COUNTED_MAX),
         has_sweepable=sweepable > 0,
@@ -117,11 +118,12 @@ async def _stuck_page(
     )
 
 
-async def _flagged(conn: Conn) -> list[FlagRow]:
+async def _flagged(conn: Conn) -> tuple[list[FlagRow], bool]:
+    """The oldest flags of stuck money, and whether there are more."""
     found = await flag_lists.oldest_open_first(
         conn, kind=FlagKind.STUCK, state="open", limit=PAGE_ROWS, after=None
     )
-    return await flag_rows(conn, list(found.items))
+    return await flag_rows(conn, list(found.items)), found.next_cursor is not None
 
 
 ENDPOINTS: tuple[Endpoint[AdminServices, Operator, Any, Any], ...] = (

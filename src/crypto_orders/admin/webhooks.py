@@ -142,7 +142,7 @@ def tabs(
     shown: str, waiting: overview.Waiting, account: str | None
 ) -> list[tuple[str, str | None, str, bool]]:
     """The three ways to look at webhooks: name, count, address, and whether it is the one shown."""
-    most = overview.COUNTED_MAX - 1
+    most = overview.COUNTED_MAX
     return [
         ("All endpoints", None, address(PATH, account=account), shown == "all"),
         (

@@ -66,16 +66,29 @@ def _state(row: Row) -> WebhookState:
             return "retrying" if row["attempts"] > 1 else "waiting"
 
 
+FLAGS_COUNTED_MAX = 10_000
+"""Open flags whose orders are counted; from there on it is `more than`."""
+
+
+class Flagged(Struct, frozen=True):
+    """How many orders have an open flag; `more`: the flags were not counted to their end."""
+
+    orders: int
+    more: bool
+
+
 # Flags are few: an index keeps the open ones together.
 FLAGGED = """
-SELECT count(*)
-  FROM (SELECT DISTINCT account_id, order_id FROM flags WHERE state = 'open' AND order_id IS NOT NULL) AS f
+SELECT count(DISTINCT (account_id, order_id)) AS orders, count(*) AS flags
+  FROM (SELECT account_id, order_id FROM flags WHERE state = 'open' AND order_id IS NOT NULL LIMIT $1) AS f
 """
 
 
-async def flagged_count(conn: Conn) -> int:
-    """How many orders have an open flag."""
-    return await conn.fetchval(FLAGGED)
+async def flagged_count(conn: Conn) -> Flagged:
+    """How many orders have an open flag, counted up to FLAGS_COUNTED_MAX flags and one more."""
+    row = await conn.fetchrow(FLAGGED, FLAGS_COUNTED_MAX + 1)
+    assert row is not None  # noqa: S101 - an aggregate always comes
+    return Flagged(row["orders"], row["flags"] > FLAGS_COUNTED_MAX)
 
 
 class UsedKey(Struct, frozen=True):

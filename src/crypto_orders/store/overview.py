@@ -147,7 +147,7 @@ async def oldest_pending(conn: Conn) -> OldestPending | None:
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
-    """What waits for a person, counted up to COUNTED_MAX."""
+    """What waits for a person, counted up to COUNTED_MAX and one more."""
 
     flags: int
     oldest_flag_at: datetime | None
@@ -168,7 +168,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM flags WHERE state = 'open' LIMIT $1) A
 
 async def waiting(conn: Conn) -> Waiting:
     """How much waits for a person."""
-    row = await conn.fetchrow(WAITING, COUNTED_MAX)
+    row = await conn.fetchrow(WAITING, COUNTED_MAX + 1)
     assert row is not None  # noqa: S101 - a row of scalars always comes
     return Waiting(
         flags=row["flags"],
@@ -188,8 +188,8 @@ SELECT k.kind, c.flags
 
 
 async def open_flags_by_kind(conn: Conn) -> dict[FlagKind, int]:
-    """How many flags of each kind are open, counted up to the limit; kinds without any are left out."""
-    rows = await conn.fetch(FLAG_COUNTS, [kind.value for kind in FlagKind], COUNTED_MAX)
+    """How many flags of each kind are open, counted up to COUNTED_MAX and one more; kinds without any are left out."""
+    rows = await conn.fetch(FLAG_COUNTS, [kind.value for kind in FlagKind], COUNTED_MAX + 1)
     return {FlagKind(row["kind"]): row["flags"] for row in rows}
 
 
@@ -258,7 +258,7 @@ class Heard(Struct, frozen=True, kw_only=True):
     """When the provider was last heard, among the newest facts of the inbox.
 
     A notification is signed by the provider; an answer is what it said when it was asked. `unsettled` are facts
-    that wait to be applied, and `to_ask` payments that are due to be asked about, counted up to the limit.
+    that wait to be applied, and `to_ask` payments that are due to be asked about, counted up to COUNTED_MAX and one more.
     """
 
     last_ipn_at: datetime | None
@@ -283,7 +283,7 @@ SELECT (SELECT max(last_seen_at) FROM recent WHERE via = 'ipn') AS last_ipn_at,
 
 async def heard(conn: Conn) -> Heard:
     """When the provider was last heard."""
-    row = await conn.fetchrow(HEARD, RECENT_FACTS, COUNTED_MAX)
+    row = await conn.fetchrow(HEARD, RECENT_FACTS, COUNTED_MAX + 1)
     assert row is not None  # noqa: S101 - a row of scalars always comes
     return Heard(
         last_ipn_at=row["last_ipn_at"],

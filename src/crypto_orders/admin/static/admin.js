@@ -156,9 +156,9 @@ async function refreshCounts() {
   if (!reply.ok) return;
   const counts = await reply.json();
   for (const place of document.querySelectorAll("[data-count]")) {
-    const count = counts[place.dataset.count] ?? 0;
-    place.textContent = count ? String(count) : "";
-    if (count) place.setAttribute("aria-label", `${count} open`);
+    const count = counts[place.dataset.count] ?? "0";
+    place.textContent = count === "0" ? "" : count;
+    if (count !== "0") place.setAttribute("aria-label", `${count} open`);
   }
 }
 
