@@ -1,5 +1,6 @@
 """Support works orders in a real browser: finds one, reads it, replays, notes, resolves, exports."""
 
+import asyncio
 import csv
 import io
 import re
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import OpenPage, SignIn
 from tests.support.browser import DESKTOP_DARK, PHONE, Guard, axe, no_sideways_scroll
@@ -130,6 +131,46 @@ async def test_a_refusal_is_told_in_the_drawer_and_nothing_is_typed_twice(
     )
     await expect(drawer(page).get_by_label("Reason")).to_have_value("They say that they paid.")
     await axe(page)
+
+
+async def test_an_action_is_answered_before_the_drawer_moves_on(
+    service: Service, page: Page, sign_in: SignIn, guard: Guard
+) -> None:
+    (earlier, _), (order_id, _) = await started(service, 2)
+    account_id = await account_of(service, order_id)
+    await sign_in(page, "support")
+    await page.goto(f"{ORDERS}?account_id=acc_{account_id}&order={order_id}")
+    may_answer = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        await may_answer.wait()
+        await route.fulfill(response=answer)
+
+    await page.route(f"**{ORDERS}/{order_id}/ask", hold)
+    await drawer(page).get_by_role("button", name="Ask the provider").click()
+    waiting = drawer(page).get_by_text("Waiting for the answer. Then j and k move on.")
+    await expect(waiting).to_be_visible()
+    await axe(page)
+    await page.keyboard.press("j")
+    await page.keyboard.press("k")
+    await page.keyboard.press("j")
+    await expect(waiting).to_be_visible()
+    await expect(page).to_have_url(re.compile(f"order={order_id}$"))
+    may_answer.set()
+    await expect(drawer(page).locator("#result")).to_contain_text("Nothing to change.")
+    await expect(drawer(page)).to_contain_text(order_id)
+    await expect(waiting).to_have_count(0)
+    await page.keyboard.press("j")
+    await expect(drawer(page)).to_contain_text(earlier)
+    # One that never reaches us holds nobody for ever.
+    await page.route(f"**{ORDERS}/{earlier}/ask", lambda route: route.abort("connectionreset"))
+    await drawer(page).get_by_role("button", name="Ask the provider").click()
+    await expect(waiting).to_have_count(0)
+    await page.keyboard.press("k")
+    await expect(drawer(page)).to_contain_text(order_id)
+    # The console is told of the lost request, which is this test's own doing.
+    guard.findings[:] = [told for told in guard.findings if "Failed to fetch" not in told]
 
 
 async def test_a_note_is_kept_and_a_flag_is_resolved(service: Service, page: Page, sign_in: SignIn) -> None:

@@ -115,6 +115,29 @@ document.addEventListener("htmx:after:swap", () => {
   openedInLive = [];
 });
 
+// While an action waits for its answer the drawer keeps its order: the answer would have no place to stand.
+
+let acting = 0;
+
+function tellActing() {
+  const place = document.getElementById("acting");
+  if (place) place.textContent = acting ? "Waiting for the answer. Then j and k move on." : "";
+}
+
+document.addEventListener("htmx:before:request", (event) => {
+  const { target, request } = event.detail.ctx;
+  if (request.method === "POST") {
+    acting += 1;
+    tellActing();
+  } else if (acting && target === drawer) event.preventDefault();
+});
+
+document.addEventListener("htmx:finally:request", (event) => {
+  if (event.detail.ctx.request.method !== "POST") return;
+  acting -= 1;
+  tellActing();
+});
+
 if (drawer.firstElementChild) openDrawer();
 
 // Keys.
@@ -124,6 +147,7 @@ function isTyping(target) {
 }
 
 function move(by) {
+  if (acting && drawer.open) return;
   const links = rowLinks();
   if (!links.length) return;
   const shown = orderShown();
