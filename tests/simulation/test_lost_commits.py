@@ -43,6 +43,8 @@ ABOUT_WEBHOOKS = {"INV-17", "INV-18", "INV-19", "INV-20"}
 
 Matches = Callable[[Commit], bool]
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 
 @pytest.fixture
 async def proxy(database_url: str) -> AsyncGenerator[DatabaseProxy]:

@@ -257,5 +257,6 @@ async def proxied(database_url: str) -> AsyncGenerator[DatabaseProxy]:
         yield proxy
     finally:
         server.close()
+        proxy.flow()
         for link in list(proxy.links):
             link.close()

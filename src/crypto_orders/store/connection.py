@@ -1,13 +1,19 @@
 """Open pools of PostgreSQL connections, under time-outs, and name what reads and writes are given."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
 from typing import Any, Protocol, cast
 
 import asyncpg
 
-STATEMENT_TIMEOUT_MS = 5_000
+STATEMENT_TIMEOUT_MS = 4_000
 """No request may wait longer for one statement; the longest of ours takes milliseconds."""
+
+ANSWER_TIMEOUT_SECONDS = 4.5
+"""An answer is waited for this long and no longer. The server's own time-outs come first while its words still
+arrive; behind a network that swallows them nothing else would ever end the wait."""
 
 LOCK_TIMEOUT_MS = 3_000
 """An order's lock is held for milliseconds; three seconds mean that something is stuck."""
@@ -17,8 +23,12 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000
 
 CONNECT_TIMEOUT_SECONDS = 5
 
-ACQUIRE_TIMEOUT_SECONDS = 4
-"""A request that finds no connection in this time is refused, so that queues stay short."""
+ACQUIRE_TIMEOUT_SECONDS = 3
+"""A request that finds no connection in this time is refused, so that queues stay short. A request that waits
+twice for one, and once for a lock, is still answered within ten seconds."""
+
+CLOSE_TIMEOUT_SECONDS = 2
+"""A server that does not answer is not said good-bye to."""
 
 MAX_INACTIVE_SECONDS = 300
 
@@ -70,6 +80,8 @@ async def open_pool(
 ) -> Pool:
     """Open a pool of up to `size` connections; every statement of it runs under the module's time-outs.
 
+    Whoever executes what may take longer names a `timeout` of his own, and the server's in `settings`.
+
     Raises:
         OSError or asyncpg.PostgresError: the server cannot be reached or refuses.
     """
@@ -78,6 +90,7 @@ async def open_pool(
         min_size=min(2, size),
         max_size=size,
         timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=ANSWER_TIMEOUT_SECONDS,
         max_inactive_connection_lifetime=MAX_INACTIVE_SECONDS,
         reset=_leave_as_is,
         server_settings={
@@ -101,13 +114,43 @@ class _BoundedPool:
     def acquire(
         self, *, timeout: float | None = ACQUIRE_TIMEOUT_SECONDS
     ) -> AbstractAsyncContextManager[Conn]:
-        return self._pool.acquire(timeout=timeout)
+        return _Borrowing(self._pool.acquire(timeout=timeout))
 
     async def close(self) -> None:
-        await self._pool.close()
+        # When time is up the driver gives up what it was closing.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await self._pool.close()
 
     def terminate(self) -> None:
         self._pool.terminate()
+
+
+class _Borrowing(AbstractAsyncContextManager[Conn]):
+    """A connection for the length of a block. One that did not answer in time serves nobody else."""
+
+    __slots__ = ("_borrowing", "_conn")
+
+    def __init__(self, borrowing: AbstractAsyncContextManager[Conn]) -> None:
+        self._borrowing = borrowing
+
+    async def __aenter__(self) -> Conn:
+        self._conn = await self._borrowing.__aenter__()
+        return self._conn
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if isinstance(error, TimeoutError):
+            give_up(self._conn)
+        return await self._borrowing.__aexit__(kind, error, trace)
+
+
+def give_up(conn: Conn) -> None:
+    """End a connection at once, without a word to the server, which ends what it was doing with the session."""
+    # One that has gone back to its pool is no longer ours to end.
+    with suppress(asyncpg.InterfaceError):
+        cast("asyncpg.Connection", conn).terminate()
 
 
 async def _leave_as_is(connection: object) -> None:

@@ -139,7 +139,9 @@ async def _copy(conn: Conn, filters: Filters, limit: int | None, output: Output,
     products = await search.products_with(conn, filters.search) if filters.search else []
     text, args = _statement(filters, products, limit)
     blocks = _Blocks(output)
-    await conn.copy_from_query(text, *args, output=blocks.take, format="csv", header=header)
+    await conn.copy_from_query(
+        text, *args, output=blocks.take, format="csv", header=header, timeout=EXPORT_SECONDS_MAX
+    )
     await blocks.flush()
 
 

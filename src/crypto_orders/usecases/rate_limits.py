@@ -10,7 +10,7 @@ from uuid import UUID
 
 from crypto_orders.domain.rate_limit import Allowance, Policy, allowance
 from crypto_orders.store import rate_limits
-from crypto_orders.store.connection import Pool
+from crypto_orders.store.connection import ACQUIRE_TIMEOUT_SECONDS, Pool
 from crypto_orders.store.transaction import transact_single
 
 # Buckets that this process remembers; the least recently used one is forgotten first, with what it leased.
@@ -69,8 +69,13 @@ class RateLimiter:
             return None
         share = self._share(bucket_key, policy)
         if share.tokens < 1 or share.is_stale(self._monotonic()):
-            async with share.lock:
+            # Behind a refill that the database does not answer nobody waits longer than for a connection.
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_SECONDS):
+                await share.lock.acquire()
+            try:
                 await self._refill(share, bucket_key, policy, override_of)
+            finally:
+                share.lock.release()
         if not share.policy.limits:
             return None
         granted = share.tokens >= 1
