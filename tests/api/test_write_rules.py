@@ -1,21 +1,14 @@
 """Rules of the write side that only show at their edges: keys, replays, audit rows, odd providers."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
 from crypto_orders.store import asks
-from crypto_orders.store.connection import Pool
 from tests.support.notices import payment_of
-from tests.support.service import Service, eventually, running
+from tests.support.service import Service, eventually
 
 CHECKOUT = "/v1/billing/crypto-checkout"
 ORDERS = "/v1/admin/crypto-orders"
-PROVIDERS_ID = "5000000001"
 
 
 async def _made_at_the_provider(service: Service, order: dict[str, Any]) -> str:
@@ -151,50 +144,3 @@ async def test_what_is_being_asked_about_takes_no_reads_from_the_budget(service:
                                    ask_lease_until = now() + interval '1 hour'"""
         )
         assert await asks.due_count(conn, 10) == 0
-
-
-@asynccontextmanager
-async def _provider_of_one_id() -> AsyncGenerator[str]:
-    """A provider that answers every create call with the same payment id."""
-
-    async def create(request: web.Request) -> web.Response:
-        asked = await request.json()
-        made = {
-            "payment_id": PROVIDERS_ID,
-            "payment_status": "waiting",
-            "pay_address": "bc1qxy2kgdygjrsqtzq2n0yrf2493p83kkfjhx0wlh",
-            "pay_amount": 0.001,
-        }
-        return web.json_response({**asked, **made}, status=201)
-
-    application = web.Application()
-    application.router.add_post("/v1/payment", create)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
-
-
-async def test_a_payment_id_stays_with_its_first_order(database_url: str, pool: Pool, tmp_path: Path) -> None:
-    async with (
-        _provider_of_one_id() as url,
-        running(database_url, pool, tmp_path, workers=False, nowpayments_url=url) as service,
-    ):
-        customer = await service.customer()
-        first, second = await customer.check_out(), await customer.check_out("key-2")
-        assert (first["provider"], second["provider"], second["payment_address"]) == (
-            "nowpayments",
-            "stub",
-            None,
-        )
-        assert await service.flags_of(second["order_id"]) == ["provider_mismatch"]
-        assert (await customer.check_out("key-2"))["provider"] == "stub"
-    routes = await service.rows("SELECT payment_id, order_id FROM payment_routes")
-    assert routes == [{"payment_id": PROVIDERS_ID, "order_id": first["order_id"]}]
-    attempts = await service.rows(
-        "SELECT state FROM provider_attempts WHERE order_id = $1", second["order_id"]
-    )
-    assert attempts == [{"state": "mismatched"}]
