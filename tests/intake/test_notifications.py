@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import hmac
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from crypto_orders.store.connection import Pool
 from tests.support.notices import body_of, payment_of, send, signed
-from tests.support.service import IPN_SECRET, Service
+from tests.support.service import IPN_SECRET, Service, running
 
 
 async def _order(service: Service, **body: Any) -> tuple[dict[str, Any], str]:
@@ -202,3 +204,16 @@ async def test_a_second_deposit_is_a_child_that_waits_for_the_provider(service: 
     assert await service.rows("SELECT verdict FROM notifications WHERE payment_id = '4870000002'") == [
         {"verdict": "waiting"}
     ]
+
+
+@pytest.mark.parametrize(("tolerance", "state"), [("9.9", "partial"), ("10", "paid")])
+async def test_the_deployments_tolerance_decides_what_is_paid(
+    database_url: str, pool: Pool, tmp_path: Path, tolerance: str, state: str
+) -> None:
+    async with running(
+        database_url, pool, tmp_path, workers=False, pay_tolerance_percent=tolerance
+    ) as service:
+        order, payment = await _order(service, pay_currency="usdttrc20")
+        assert float(order["pay_amount"]) == 79
+        reply = await send(service.client(), body_of(order, payment, "finished", actually_paid=71.1))
+        assert (reply.status, reply.json["order_state"]) == (200, state)

@@ -65,6 +65,22 @@ def test_an_empty_default_coin_leaves_the_choice_to_the_payer() -> None:
     assert settings.read({"CRYPTO_ORDERS_DEFAULT_PAY_CURRENCY": ""}).default_pay_currency is None
 
 
+def test_what_is_given_is_read() -> None:
+    given = {
+        "PAY_TOLERANCE_PERCENT": "2.5",
+        "DEFAULT_PAY_CURRENCY": "USDTTRC20",
+        "OPEN_ORDERS_MAX": "0",
+        "TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+        "IDEMPOTENCY_MISMATCH": "reject",
+    }
+    found = settings.read({f"CRYPTO_ORDERS_{name}": text for name, text in given.items()})
+    assert found.pay_tolerance_percent == Decimal("2.5")
+    assert found.default_pay_currency == "usdttrc20"
+    assert found.open_orders_max == 0
+    assert found.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert found.idempotency_mismatch == "reject"
+
+
 def test_a_secret_comes_from_a_file_or_a_variable_and_never_shows(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("postgresql://u:hunter2@h/d\n")
@@ -102,6 +118,16 @@ def test_several_notification_secrets_stand_on_lines_of_their_own() -> None:
             "PAY_TOLERANCE_PERCENT",
             "-1",
             "CRYPTO_ORDERS_PAY_TOLERANCE_PERCENT has to be a number of percent from 0 to 50",
+        ),
+        (
+            "PAY_TOLERANCE_PERCENT",
+            "one",
+            "CRYPTO_ORDERS_PAY_TOLERANCE_PERCENT has to be a number of percent from 0 to 50",
+        ),
+        (
+            "DEFAULT_PAY_CURRENCY",
+            "b-c",
+            "CRYPTO_ORDERS_DEFAULT_PAY_CURRENCY has to be a coin's code such as btc, or empty",
         ),
         (
             "TRUSTED_PROXIES",
