@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from crypto_orders.admin.order_advice import SECTIONS
+from crypto_orders.admin.runbook import SECTIONS
 from crypto_orders.store.connection import Pool
 from tests.support.operators import signed_in
 from tests.support.seeded import DAY, Put, put_account, put_flag, put_order, put_payment

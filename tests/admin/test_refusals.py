@@ -1,13 +1,27 @@
 """Whatever the admin's screens refuse an operator is kept once, small, and says where to read on."""
 
+import ast
+import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from crypto_orders.admin import refusals, session
+from crypto_orders.admin.order_answers import OUTCOMES, more_on
+from crypto_orders.admin.runbook import SECTION_OF_SLUG, SECTIONS, PageProblem, section, section_on
+from crypto_orders.domain.order import FlagKind
+from crypto_orders.kit.problem import KINDS, Problem
 from crypto_orders.store.connection import Pool
 from crypto_orders.usecases.access import USUAL_TRIES
 from tests.admin.test_session import paths
 from tests.support.operators import PASSWORD, Desk, make_operator, signed_in
 from tests.support.service import Reply, Service, running
 
+ROOT = Path(refusals.__file__).parents[1]
+TEMPLATES = Path(refusals.__file__).parent / "templates"
+RUNBOOK = ROOT / "docs" / "pages" / "crypto-orders-ops-runbook.md"
+LINK = re.compile(r'href="/docs/crypto-orders-ops-runbook#([a-z0-9_-]+)"')
+SAID = re.compile(r'<(?:p|div) class="notice bad.*?</(?:p|div)>|<main class="lone">.*?</main>', re.DOTALL)
 SECRET = "a secret that was typed"
 BAD = {"order": "nothing", "older_than_hours": "x", "act": "burn", "theme": "none"}
 
@@ -21,7 +35,67 @@ async def rows_of(service: Service, reply: Reply) -> list[dict[str, Any]]:
     )
 
 
-async def test_every_form_that_is_refused_leaves_one_row(service: Service) -> None:
+@cache
+def anchors() -> frozenset[str]:
+    """The sections that the runbook has."""
+    return frozenset(re.findall(r"\{#([a-z0-9_-]+)\}", RUNBOOK.read_text(encoding="utf-8")))
+
+
+def leads_on(reply: Reply) -> bool:
+    """Whether what a page says about a refusal links a section that there is."""
+    said = [found[0] for found in SAID.finditer(reply.body.decode())]
+    linked = [LINK.search(each) for each in said]
+    return bool(said) and all(link is not None and link[1] in anchors() for link in linked)
+
+
+def subclasses(kind: type[Problem]) -> list[type[Problem]]:
+    """Every kind of problem below one."""
+    return [each for child in kind.__subclasses__() for each in (child, *subclasses(child))]
+
+
+def test_every_refusal_has_a_section_of_the_runbook_that_there_is() -> None:
+    assert set(SECTIONS) <= anchors()
+    assert SECTION_OF_SLUG.keys() == KINDS.keys()
+    for slug in KINDS:
+        assert section_on(Problem(slug, "Why.")).anchor in anchors()
+    own = [each for each in subclasses(PageProblem) if each.__module__ == session.__name__]
+    assert {each.__name__ for each in own} == {"SignInNeeded", "RoleLacking", "CsrfRefused"}
+    assert {each.anchor for each in own} <= anchors()
+    for outcome in OUTCOMES:
+        assert more_on(outcome, "replay-ipn").anchor in anchors()
+    for kind in FlagKind:
+        assert section(f"flag-{kind.value}").anchor in anchors()
+
+
+def test_every_section_that_the_code_names_for_a_refusal_is_one() -> None:
+    named: set[str] = set()
+    for path in Path(refusals.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {
+                "refusal_of",
+                "section",
+                "_refused",
+            }:
+                named |= {
+                    a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)
+                }
+            if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "ABOUT":
+                assert isinstance(node.value, ast.Constant)
+                named.add(str(node.value.value))
+    assert len(named) > 10
+    assert named <= set(SECTIONS)
+
+
+def test_no_screen_tells_of_a_refusal_without_saying_where_to_read_on() -> None:
+    told = 0
+    for template in TEMPLATES.glob("*.html"):
+        for found in SAID.finditer(template.read_text(encoding="utf-8")):
+            told += 1
+            assert LINK.search(found[0]) or "more.address" in found[0], f"{template.name}: {found[0]}"
+    assert told >= 4
+
+
+async def test_every_form_that_is_refused_leaves_one_row_and_says_where_to_read_on(service: Service) -> None:
     desk = await signed_in(service)
     refused = 0
     for path in paths("POST"):
@@ -38,6 +112,7 @@ async def test_every_form_that_is_refused_leaves_one_row(service: Service) -> No
                 assert row["actor"] == "op:admin@example.com", path
                 assert row["result"] in {"refused", "not_found"}, path
                 assert SECRET not in row["whole"], path
+                assert leads_on(each), path
             else:
                 assert each.status in {200, 303}, path
     assert refused > 30
@@ -71,6 +146,27 @@ async def test_a_form_with_a_bad_value_is_kept_under_the_name_of_its_action(serv
         reply = await desk.act(form_path, name="", price="much", wanted="one", repeated="another")
         assert reply.status == 400, form_path
         assert [row["action"] for row in await rows_of(service, reply)] == [action], form_path
+
+
+async def test_what_a_role_or_a_filter_does_not_allow_says_where_to_read_on(service: Service) -> None:
+    viewer = await signed_in(service, "viewer")
+    for path in paths("POST"):
+        reply = await viewer.act(path)
+        if reply.status == 403:
+            assert leads_on(reply), path
+        if reply.status in {200, 303}:
+            viewer = await signed_in(service, "viewer", f"viewer{len(path)}@example.com")
+        fragment = await viewer.send(path, {}, HX_Request="true")
+        assert fragment.status == 403, path
+        assert leads_on(fragment), path
+    for path in paths("GET"):
+        reply = await viewer.get(f"{path}?cursor=%zz&order=%zz&kind=%zz&done=%zz&by=%zz&next=%zz")
+        assert reply.status < 500
+        if reply.status >= 400:
+            assert leads_on(reply), (path, reply.body)
+    stranger = Desk(service.session, service.base_url)
+    assert leads_on(await stranger.sign_in("ann@example.com", "a wrong password"))
+    assert leads_on(await stranger.call("POST", "/admin/sign-in", "", Origin="https://evil.example"))
 
 
 async def test_an_export_that_is_refused_is_kept_and_a_look_is_not(service: Service) -> None:

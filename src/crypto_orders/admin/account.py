@@ -10,6 +10,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from crypto_orders.admin import session
+from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
 from crypto_orders.domain.errors import BadRequest, Conflict
@@ -24,6 +25,8 @@ PATH: Final = "/admin/account"
 SECOND_FACTOR_PATH: Final = f"{PATH}/second-factor"
 SESSIONS_SHOWN_MAX: Final = 50
 QR_SCALE: Final = 5
+ABOUT: Final = "refused-account"
+"""The section of the runbook about what is refused here."""
 
 DONE: Final[Mapping[str, str]] = {
     "password": "Your password is changed. Your other sessions have ended.",
@@ -72,8 +75,8 @@ async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
     form, operator = call.body, call.principal
     entry = audited(call, "operator.change_password", operator.email)
     if form.wanted != form.repeated:
-        refusal = BadRequest("The new password was not typed the same way twice.")
-        return await _account_page(call, fault_of="password", refusal=refusal)
+        fault = BadRequest("The new password was not typed the same way twice.")
+        return await _account_page(call, fault_of="password", refusal=refusal_of(fault, ABOUT))
     try:
         token = await accounts.change_own_password(
             call.deps.access,
@@ -83,8 +86,8 @@ async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
             form.wanted,
             entry,
         )
-    except (BadRequest, Conflict) as refusal:
-        return await _account_page(call, fault_of="password", refusal=refusal)
+    except (BadRequest, Conflict) as fault:
+        return await _account_page(call, fault_of="password", refusal=refusal_of(fault, ABOUT))
     response = see_other(f"{PATH}?done=password")
     session.give_cookie(call.deps, response, token)
     return response
@@ -116,8 +119,8 @@ async def confirm_offer(call: AdminCall[ConfirmForm, None]) -> Response:
             form.password,
             entry,
         )
-    except (BadRequest, Conflict) as refusal:
-        return _offer_page(call, offer, refusal)
+    except (BadRequest, Conflict) as fault:
+        return _offer_page(call, offer, refusal_of(fault, ABOUT))
     return see_other(f"{PATH}?done=second-factor")
 
 
@@ -127,8 +130,8 @@ async def remove_second_factor(call: AdminCall[RemoveForm, None]) -> Response:
     entry = audited(call, "operator.remove_second_factor", operator.email)
     try:
         await accounts.remove_second_factor(call.deps.access, operator.email, form.password, form.code, entry)
-    except (BadRequest, Conflict) as refusal:
-        return await _account_page(call, fault_of="second-factor", refusal=refusal)
+    except (BadRequest, Conflict) as fault:
+        return await _account_page(call, fault_of="second-factor", refusal=refusal_of(fault, ABOUT))
     return see_other(f"{PATH}?done=second-factor-removed")
 
 
@@ -155,7 +158,7 @@ async def _account_page(
     *,
     done: str | None = None,
     fault_of: str | None = None,
-    refusal: BadRequest | Conflict | None = None,
+    refusal: Refusal | None = None,
 ) -> Response:
     operator = call.principal
     async with call.deps.pool.acquire() as conn:
@@ -165,37 +168,26 @@ async def _account_page(
     return page(
         call,
         "account.html",
-        status=status_of(refusal),
+        status=refusal.status if refusal else 200,
         shown=shown,
         sessions=sessions,
         now=now,
         done=done,
         fault_of=fault_of,
-        fault=refusal.detail if refusal else None,
+        refusal=refusal,
         password_chars_min=PASSWORD_CHARS_MIN,
     )
 
 
-def status_of(refusal: BadRequest | Conflict | None) -> int:
-    """The status of a page that shows a refusal beside the form that met it."""
-    match refusal:
-        case None:
-            return 200
-        case BadRequest():
-            return 400
-        case Conflict():
-            return 409
-
-
-def _offer_page(call: AdminCall[Any, Any], offer: Offer, refusal: BadRequest | Conflict | None) -> Response:
+def _offer_page(call: AdminCall[Any, Any], offer: Offer, refusal: Refusal | None) -> Response:
     return page(
         call,
         "second_factor.html",
-        status=status_of(refusal),
+        status=refusal.status if refusal else 200,
         secret=" ".join(offer.secret[at : at + 4] for at in range(0, len(offer.secret), 4)),
         offer=offer.sealed,
         qr=qr_code(offer.address),
-        fault=refusal.detail if refusal else None,
+        refusal=refusal,
     )
 
 

@@ -119,7 +119,7 @@ async def create_account(call: AdminCall[AccountForm, None]) -> Response:
             )
         made = await administering.create_account(call.deps.pool, name, tier, entry)
     except DomainError as error:
-        return await _accounts_page(call, form=call.body, refusal=refusal_of(error))
+        return await _accounts_page(call, form=call.body, refusal=refusal_of(error, "refused-accounts"))
     return see_other(f"{PATH}/{ids.prefixed('acc', made.account_id)}?done=created")
 
 
@@ -144,7 +144,7 @@ async def create_key(call: AdminCall[KeyForm, None]) -> Response:
     except NotFound:
         raise
     except DomainError as error:
-        return await _account_page(call, form=form, refusal=refusal_of(error))
+        return await _account_page(call, form=form, refusal=refusal_of(error, "refused-accounts"))
     return await _account_page(call, made=made)
 
 

@@ -9,7 +9,8 @@ from msgspec import Struct
 from starlette.responses import JSONResponse, Response
 
 from crypto_orders.admin.lists import PAGE_ROWS, account_id_of, address, capped, paging
-from crypto_orders.admin.refusals import Refusal, refusal_of, runbook, unconfirmed
+from crypto_orders.admin.refusals import Refusal, refusal_of, unconfirmed
+from crypto_orders.admin.runbook import section
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
 from crypto_orders.domain.errors import BadRequest, DomainError, Forbidden, NotFound
@@ -260,7 +261,7 @@ async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
         raise
     except Forbidden:
         words = unconfirmed(may_override=may_override)
-        refusal = Refusal(status=409 if may_override else 403, words=words, runbook=runbook("honour"))
+        refusal = Refusal(status=409 if may_override else 403, words=words, more=section("honour"))
         return await _flag_page(call, form=form, refusal=refusal)
     except DomainError as error:
         return await _flag_page(call, form=form, refusal=refusal_of(error, "resolve"))
@@ -327,7 +328,7 @@ def _row(flag: KeptFlag, names: Mapping[UUID, str]) -> FlagRow:
         opened_at=flag.opened_at,
         last_seen_at=flag.last_seen_at,
         times_seen=flag.times_seen,
-        runbook=runbook(f"flag-{flag.kind.value}"),
+        runbook=section(f"flag-{flag.kind.value}").address,
         may_be_honoured=flag.kind in HONOURABLE,
         resolution=flag.resolution,
         reason=flag.reason,

@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import Struct
 from starlette.responses import Response
 
-from crypto_orders.admin.account import status_of
+from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
 from crypto_orders.domain.errors import BadRequest, Conflict, NotFound
@@ -22,6 +22,9 @@ PATH: Final = "/admin/operators"
 _ONE: Final = f"{PATH}/{{operator_id:opr}}"
 SHOWN_MAX: Final = 500
 """Far more operators than one deployment has."""
+
+ABOUT: Final = "refused-operators"
+"""The section of the runbook about what is refused here."""
 
 ROLE_CHARS_KEPT: Final = 20
 """What somebody sends in a role's place is kept in the audit log this far."""
@@ -72,8 +75,8 @@ async def create_operator(call: AdminCall[NewForm, None]) -> Response:
     entry = audited(call, "operator.create", normal_email(form.email), role=form.role[:ROLE_CHARS_KEPT])
     try:
         made = await accounts.create(call.deps.pool, call.deps.access.passwords, wanted, entry)
-    except (BadRequest, Conflict) as refusal:
-        return await _list_page(call, form=form, refusal=refusal)
+    except (BadRequest, Conflict) as fault:
+        return await _list_page(call, form=form, refusal=refusal_of(fault, ABOUT))
     return await _list_page(call, made=made)
 
 
@@ -122,8 +125,8 @@ async def reset_second_factor(call: AdminCall[Form, None]) -> Response:
 async def _changed(call: AdminCall[Any, Any], shown: Shown, done: str, change: Awaitable[object]) -> Response:
     try:
         await change
-    except (BadRequest, Conflict) as refusal:
-        return _one_page(call, shown, refusal=refusal)
+    except (BadRequest, Conflict) as fault:
+        return _one_page(call, shown, refusal=refusal_of(fault, ABOUT))
     return see_other(f"{PATH}/{ids.prefixed('opr', shown.operator_id)}?done={done}")
 
 
@@ -140,7 +143,7 @@ async def _list_page(
     *,
     form: NewForm | None = None,
     made: accounts.WithPassword | None = None,
-    refusal: BadRequest | Conflict | None = None,
+    refusal: Refusal | None = None,
 ) -> Response:
     async with call.deps.pool.acquire() as conn:
         listed = await operator_accounts.listed(conn, limit=SHOWN_MAX)
@@ -148,13 +151,13 @@ async def _list_page(
     return page(
         call,
         "operators.html",
-        status=status_of(refusal),
+        status=refusal.status if refusal else 200,
         listed=[(ids.prefixed("opr", each.operator_id), each) for each in listed],
         now=now,
         form=form or NewForm(role="viewer"),
         made=made,
         roles=[(role, ROLE_TEXTS[role]) for role in ROLES],
-        fault=refusal.detail if refusal else None,
+        refusal=refusal,
     )
 
 
@@ -164,19 +167,19 @@ def _one_page(
     *,
     done: str | None = None,
     password: str | None = None,
-    refusal: BadRequest | Conflict | None = None,
+    refusal: Refusal | None = None,
 ) -> Response:
     return page(
         call,
         "operator.html",
-        status=status_of(refusal),
+        status=refusal.status if refusal else 200,
         path=f"{PATH}/{ids.prefixed('opr', shown.operator_id)}",
         shown=shown,
         is_self=shown.operator_id == call.principal.operator_id,
         roles=[(role, ROLE_TEXTS[role]) for role in ROLES],
         done=done,
         password=password,
-        fault=refusal.detail if refusal else None,
+        refusal=refusal,
     )
 
 

@@ -5,11 +5,11 @@ from typing import Any, Final, cast
 import msgspec
 from starlette.responses import Response
 
-from crypto_orders.admin.order_advice import section
 from crypto_orders.admin.order_answers import OUTCOMES, compared, more_on, refused_in_words
 from crypto_orders.admin.order_page import NOTHING_TYPED, Result, ShownIn, Typed, draw, read_view
 from crypto_orders.admin.order_query import PATH
 from crypto_orders.admin.refusals import unconfirmed
+from crypto_orders.admin.runbook import section
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited
 from crypto_orders.domain.errors import BadRequest, Conflict, DomainError, Forbidden, NotFound

@@ -6,57 +6,16 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from crypto_orders.admin.runbook import Section, section
 from crypto_orders.domain.order import FlagKind, Source, Status
 from crypto_orders.pages import formats
 from crypto_orders.store.deliveries import Told
 from crypto_orders.store.order_views import AdminShown
 
-RUNBOOK: Final = "/docs/crypto-orders-ops-runbook"
-
 CONFIRMING_SOON: Final = timedelta(hours=24)
 """Networks settle within a day; what takes longer is worth a question."""
 
 Tone = Literal["good", "info", "warn", "bad"]
-
-
-class Section(Struct, frozen=True):
-    """A section of the runbook: its anchor, and what a link to it says."""
-
-    anchor: str
-    label: str
-
-    @property
-    def address(self) -> str:
-        """Where it stands."""
-        return f"{RUNBOOK}#{self.anchor}"
-
-
-SECTIONS: Final[Mapping[str, str]] = {
-    "payment-id": "which order is this payment id",
-    "stuck-in-pending": "stuck in pending",
-    "sweep": "retire old pending orders",
-    "states": "the six states",
-    "two-charges": "two charges",
-    "timeline": "what happened, in order",
-    "why-failed": "why is my order failed",
-    "partial": "only a part was paid",
-    "export": "export for reconciliation",
-    "idempotency": "idempotency keys",
-    "resolve": "honour, credit or dismiss a flag",
-    "honour": "honour",
-    "credit": "credit",
-    "dismiss": "dismiss",
-    "replay-ipn": "replay a lost notification",
-    "override": "override the provider",
-    "dead-webhooks": "dead webhooks",
-    **{f"flag-{kind}": kind.value.replace("_", " ") for kind in FlagKind},
-}
-"""The sections that these pages link, by their anchors."""
-
-
-def section(anchor: str) -> Section:
-    """A section by its anchor; KeyError for one that the runbook does not have."""
-    return Section(anchor, f"Runbook: {SECTIONS[anchor]}")
 
 
 class Advice(Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from crypto_orders.admin.order_advice import Section, section
+from crypto_orders.admin.runbook import Section, section
 from crypto_orders.domain.errors import (
     BadRequest,
     Conflict,

@@ -7,9 +7,9 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from crypto_orders.admin import order_query
-from crypto_orders.admin.order_advice import Section
 from crypto_orders.admin.order_answers import STATUS_CHOICES, Row
 from crypto_orders.admin.order_view import OrderView, order_view
+from crypto_orders.admin.runbook import Section
 from crypto_orders.admin.session import AdminCall, page
 from crypto_orders.domain.delivery import ATTEMPTS_MAX
 from crypto_orders.domain.errors import NotFound

@@ -12,6 +12,7 @@ from msgspec import Struct
 from crypto_orders.admin import order_advice, order_timeline
 from crypto_orders.admin.order_advice import Advice
 from crypto_orders.admin.order_timeline import Line
+from crypto_orders.admin.runbook import Section, section
 from crypto_orders.domain.actions import payable
 from crypto_orders.domain.delivery import ATTEMPTS_MAX
 from crypto_orders.domain.order import FlagKind, Order
@@ -78,7 +79,7 @@ class FlagView(Struct, frozen=True, kw_only=True):
     name: str
     is_open: bool
     may_honour: bool
-    more: order_advice.Section
+    more: Section
 
 
 class DeliveryView(Struct, frozen=True, kw_only=True):
@@ -227,7 +228,7 @@ def _flag(flag: KeptFlag) -> FlagView:
         name=flag.kind.value.replace("_", " "),
         is_open=flag.state == "open",
         may_honour=flag.kind in HONOURABLE,
-        more=order_advice.section(f"flag-{flag.kind.value}"),
+        more=section(f"flag-{flag.kind.value}"),
     )
 
 

@@ -7,10 +7,10 @@ import asyncpg
 from starlette.responses import Response
 
 from crypto_orders.admin import order_actions, order_page, order_table
-from crypto_orders.admin.order_advice import section
 from crypto_orders.admin.order_answers import refused_in_words
 from crypto_orders.admin.order_page import LiveQuery, Result
 from crypto_orders.admin.order_query import PATH, Asked, OrdersQuery, read, whole_number
+from crypto_orders.admin.runbook import section
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen
 from crypto_orders.domain.errors import DomainError, NotFound

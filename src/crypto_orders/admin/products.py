@@ -81,7 +81,7 @@ async def add_product(call: AdminCall[ProductForm, None]) -> Response:
             raise BadRequest(f"There is a product {name} already: change it on its own page.")
         await _put(call, name, cents, currency, active=True)
     except DomainError as error:
-        return await _products_page(call, form=form, refusal=refusal_of(error))
+        return await _products_page(call, form=form, refusal=refusal_of(error, "refused-products"))
     return see_other(address(PATH, done=name))
 
 
@@ -96,7 +96,7 @@ async def change_product(call: AdminCall[ProductForm, None]) -> Response:
             return await _product_page(call, form=form, change=change)
         await _put(call, found.at.product, cents, currency, active=form.active)
     except DomainError as error:
-        return await _product_page(call, form=form, refusal=refusal_of(error))
+        return await _product_page(call, form=form, refusal=refusal_of(error, "refused-products"))
     return see_other(address(PATH, done=found.at.product))
 
 

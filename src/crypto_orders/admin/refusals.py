@@ -1,9 +1,8 @@
 """Say in words why an action was refused, for the screen that it was asked from."""
 
-from typing import Final
-
 from msgspec import Struct
 
+from crypto_orders.admin.runbook import Section, section
 from crypto_orders.domain.errors import (
     BadRequest,
     Conflict,
@@ -15,15 +14,13 @@ from crypto_orders.domain.errors import (
 )
 from crypto_orders.domain.operator import SCOPES_OF_ROLE
 
-RUNBOOK: Final = "/docs/crypto-orders-ops-runbook"
-
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """Why nothing was done: the status of the page that says so, the words, and the runbook's part on it."""
+    """Why nothing was done: the status of the page that says so, the words, and where more is said."""
 
     status: int
     words: str
-    runbook: str | None = None
+    more: Section
 
 
 def unconfirmed(*, may_override: bool) -> str:
@@ -34,15 +31,10 @@ def unconfirmed(*, may_override: bool) -> str:
     return f"{told}: only an admin may, and the timeline will say so."
 
 
-def runbook(section: str) -> str:
-    """The address of a section of the runbook."""
-    return f"{RUNBOOK}#{section}"
-
-
-def refusal_of(error: DomainError, section: str | None = None) -> Refusal:
-    """A refusal as people read it; `section` is the runbook's part about what was tried."""
+def refusal_of(error: DomainError, anchor: str) -> Refusal:
+    """A refusal as people read it; `anchor` is of the runbook's section about what was tried."""
     status, words = _told(error)
-    return Refusal(status=status, words=words, runbook=runbook(section) if section else None)
+    return Refusal(status=status, words=words, more=section(anchor))
 
 
 def _told(error: DomainError) -> tuple[int, str]:

@@ -20,11 +20,12 @@ from crypto_orders.admin import (
     stuck,
     webhooks,
 )
+from crypto_orders.admin.runbook import section_on
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import Operator, SignInNeeded
 from crypto_orders.kit.http import Call, Endpoint, RouteGroup
 from crypto_orders.kit.problem import Problem
-from crypto_orders.pages.site import problem_page
+from crypto_orders.pages.site import theme_of
 
 PREFIX: Final = "/admin"
 ACTED_IN: Final = "#order > .within"
@@ -70,12 +71,20 @@ def show_problem(call: Call[AdminServices, Operator, Any, Any], problem: Problem
     if isinstance(problem, SignInNeeded):
         return session.show_sign_in_needed(call)
     if call.header("hx-request") is None:
-        return problem_page(call.deps.templates, call, problem)
+        return call.deps.templates.page(
+            "problem.html",
+            status=problem.status,
+            theme=theme_of(call),
+            problem=problem,
+            more=section_on(problem),
+            request_id=call.request_id,
+        )
     return call.deps.templates.page(
         "problem_fragment.html",
         status=problem.status,
         # An action's form stays, with the failure above it.
         headers={"hx-retarget": ACTED_IN, "hx-reswap": "afterbegin"} if call.method == "POST" else None,
         problem=problem,
+        more=section_on(problem),
         request_id=call.request_id,
     )

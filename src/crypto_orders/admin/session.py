@@ -13,6 +13,7 @@ import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from crypto_orders.admin import csrf
+from crypto_orders.admin.runbook import PageProblem
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.domain.operator import OPERATOR_SCOPES, READ, SCOPES_OF_ROLE, WRITE, Role, actor_name
 from crypto_orders.kit import log
@@ -77,15 +78,19 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 FormT = TypeVar("FormT", bound=Form)
 
 
-class SignInNeeded(Problem):
+class SignInNeeded(PageProblem):
     """Nobody is signed in: the answer leads to the sign-in page and back."""
+
+    anchor = "refused-sign-in"
 
     def __init__(self) -> None:
         super().__init__("unauthorized", "Sign in first.")
 
 
-class RoleLacking(Problem):
+class RoleLacking(PageProblem):
     """The operator's role does not allow this; the scope that is lacking is named."""
+
+    anchor = "refused-role"
 
     def __init__(self, operator: Operator, scope: str) -> None:
         roles = [role for role, scopes in SCOPES_OF_ROLE.items() if scope in scopes]
@@ -100,8 +105,10 @@ class RoleLacking(Problem):
         self.why = f"lacks {scope}"
 
 
-class CsrfRefused(Problem):
+class CsrfRefused(PageProblem):
     """The request does not come from one of our own forms; nothing was done."""
+
+    anchor = "refused-form"
 
     def __init__(self, why: str) -> None:
         super().__init__(

@@ -6,6 +6,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from crypto_orders.admin import csrf, session
+from crypto_orders.admin.runbook import section
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, CsrfRefused, Form, Operator, action, audited, see_other
 from crypto_orders.domain.operator import READ
@@ -121,6 +122,7 @@ def _page(
         email=email,
         next=session.local_path(wanted),
         said=said,
+        more=section("refused-sign-in"),
     )
 
 
