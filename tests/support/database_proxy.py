@@ -43,6 +43,19 @@ class Lost(NamedTuple):
     committed: bool
 
 
+@dataclass
+class Hold:
+    """A commit that waits in the proxy, and with it whoever waits for its transaction's locks."""
+
+    match: Callable[[Commit], bool]
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """Let it go on."""
+        self.released.set()
+
+
 class _Gone(Exception):  # noqa: N818 - it reads as what happened
     """One of the two sides has ended."""
 
@@ -55,6 +68,7 @@ class DatabaseProxy:
     url: str = ""
     decide: Callable[[Commit], Fate] = lambda _: Fate.PASSES
     lost: list[Lost] = field(default_factory=list[Lost])
+    holds: list[Hold] = field(default_factory=list[Hold])
     links: set["_Link"] = field(default_factory=set["_Link"])
 
     def __post_init__(self) -> None:
@@ -71,6 +85,19 @@ class DatabaseProxy:
             return fate
 
         self.decide = decide
+
+    def hold_next(self, match: Callable[[Commit], bool]) -> Hold:
+        """Have the next commit that matches wait for its release. A statement alone is a commit, too."""
+        self.holds.append(hold := Hold(match))
+        return hold
+
+    async def held(self, commit: Commit) -> None:
+        """Wait as long as a commit is held, if it is."""
+        for hold in self.holds:
+            if not hold.reached.is_set() and hold.match(commit):
+                hold.reached.set()
+                await hold.released.wait()
+                return
 
     def stall(self) -> None:
         """Forward nothing until `flow`, on old and new connections; none is closed."""
@@ -162,9 +189,11 @@ class _Link:
             if self._silent:
                 continue
             commit = self._commit_in(kind, body)
-            fate = self._proxy.decide(commit) if commit else Fate.PASSES
-            if commit and fate is not Fate.PASSES:
-                await self._lose(commit, fate, whole)
+            if commit:
+                await self._proxy.held(commit)
+                fate = self._proxy.decide(commit)
+                if fate is not Fate.PASSES:
+                    await self._lose(commit, fate, whole)
             await self._send(self._to_server, whole)
 
     async def _from(self, server: asyncio.StreamReader) -> None:
