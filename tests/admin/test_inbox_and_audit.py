@@ -2,6 +2,7 @@
 
 from html import escape
 
+from crypto_orders.store.connection import Pool
 from tests.admin.test_overview import words
 from tests.support.operators import signed_in
 from tests.support.service import Service
@@ -39,7 +40,7 @@ async def test_the_audit_trail_is_narrowed_by_actor_action_and_target(service: S
         flag = await put_flag_of(conn, "unmatched")
     support = await signed_in(service, "support")
     await support.act(f"/admin/flags/{flag}/resolve", resolution="dismissed", reason=ATTACK)
-    await support.act("/admin/accounts", name="Harbor Labs")
+    await (await signed_in(service)).act("/admin/accounts", name="Harbor Labs")
     desk = await signed_in(service, "viewer")
     reply = await desk.get(f"/admin/audit?target={flag}")
     told = words(reply.body)
@@ -53,3 +54,18 @@ async def test_the_audit_trail_is_narrowed_by_actor_action_and_target(service: S
     by_actor = words((await desk.get("/admin/audit?actor=op%3Aviewer%40example.com")).body)
     assert "resolve_flag" not in by_actor
     assert "operator.sign_in" in by_actor
+
+
+async def test_looking_for_a_verdict_that_takes_too_long_says_what_to_add(
+    service: Service, owner_pool: Pool
+) -> None:
+    desk = await signed_in(service, "viewer")
+    # What no fact has is looked for in all of them; here the first of them keeps it waiting as long.
+    async with owner_pool.acquire() as conn:
+        await conn.execute("BEGIN; LOCK TABLE notifications IN ACCESS EXCLUSIVE MODE")
+        reply = await desk.get("/admin/inbox?verdict=applied")
+        await conn.execute("ROLLBACK")
+    assert reply.status == 200
+    told = words(reply.body)
+    assert "Looking for this verdict took too long. Name a payment or an order, too." in told
+    assert b'crypto-orders-ops-runbook#refused-now"' in reply.body
