@@ -135,6 +135,7 @@ async def courier(database_url: str) -> AsyncGenerator[DatabaseProxy]:
         own = await open_pool(proxy.url, size=3, application_name="courier")
         stack.callback(own.terminate)
         await stack.enter_async_context(delivering(own))
+        stack.callback(proxy.release_all)
         yield proxy
 
 
@@ -267,6 +268,7 @@ async def race(
         added = await customer.post("/v1/webhooks", {"url": receiver.url, "events": ["crypto.order.paid"]})
         assert added.status == 201, added.body
         yield Race(service, customer, receiver, added.json)
+        web_proxy.release_all()
 
 
 @pytest.mark.parametrize("rotation_first", [True, False])

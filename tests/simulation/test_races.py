@@ -127,6 +127,7 @@ async def race(database_url: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[
         running(proxy.url, pool, tmp_path, workers=False) as service,
     ):
         yield Race(service, proxy, await service.customer(), await service.admin())
+        proxy.release_all()
 
 
 def counts(reply: Reply) -> tuple[int, int, int]:
