@@ -13,7 +13,7 @@ KEY = re.compile(r'data-copy="(ds_test_[a-z2-7]{32})"')
 
 
 async def test_an_account_is_made_found_by_a_part_of_its_name_and_shown(service: Service) -> None:
-    desk = await signed_in(service, "support")
+    desk = await signed_in(service)
     for name in ("Harbor Labs", "Blue Harbour", "Ünïted & Söns"):
         assert (await desk.act("/admin/accounts", name=name)).status == 303
     found = words((await desk.get("/admin/accounts?name=harbo")).body)
@@ -29,7 +29,7 @@ async def test_an_account_is_made_found_by_a_part_of_its_name_and_shown(service:
 
 
 async def test_a_key_is_shown_once_works_and_is_revoked_after_a_second_question(service: Service) -> None:
-    desk = await signed_in(service, "support")
+    desk = await signed_in(service)
     made = await desk.act("/admin/accounts", name=ATTACK)
     path = made.headers["Location"].partition("?")[0]
     reply = await send(
@@ -60,7 +60,7 @@ async def test_a_key_is_shown_once_works_and_is_revoked_after_a_second_question(
 
 
 async def test_a_key_that_cannot_be_made_keeps_what_was_typed(service: Service) -> None:
-    desk = await signed_in(service, "support")
+    desk = await signed_in(service)
     made = await desk.act("/admin/accounts", name="Harbor Labs")
     path = made.headers["Location"].partition("?")[0]
     unknown = await send(desk, f"{path}/keys", ("scopes", "everything"), ("label", "for the shop"))
@@ -77,7 +77,7 @@ async def test_a_key_that_cannot_be_made_keeps_what_was_typed(service: Service) 
 async def test_a_price_is_changed_after_it_was_told_that_open_orders_keep_theirs(service: Service) -> None:
     customer = await service.customer()
     await customer.check_out()
-    desk = await signed_in(service, "support")
+    desk = await signed_in(service)
     fields = {"price": "89.50", "currency": "USD", "active": "true"}
     asked = await desk.act("/admin/products/solo_manual", **fields)
     told = words(asked.body)
@@ -87,8 +87,10 @@ async def test_a_price_is_changed_after_it_was_told_that_open_orders_keep_theirs
         "price_cents"
     ] == 7900
     done = await desk.act("/admin/products/solo_manual", **fields, confirmed="true")
-    assert done.headers["Location"] == "/admin/products?done=solo_manual"
-    assert "89.50 USD" in words((await desk.get("/admin/products")).body)
+    assert done.headers["Location"] == "/admin/products"
+    shown = words((await desk.get("/admin/products")).body)
+    assert "solo_manual is stored." in shown
+    assert "89.50 USD" in shown
     gone = await desk.act("/admin/products/solo_manual", price="89.50", currency="USD", confirmed="true")
     assert gone.status == 303
     assert (await customer.post("/v1/billing/crypto-checkout", {"product": "solo_manual"})).status == 400
@@ -97,7 +99,7 @@ async def test_a_price_is_changed_after_it_was_told_that_open_orders_keep_theirs
 
 
 async def test_a_product_is_added_once(service: Service) -> None:
-    desk = await signed_in(service, "support")
+    desk = await signed_in(service)
     fields = {"product": "api_tiny", "price": "9", "currency": "eur"}
     assert (await desk.act("/admin/products", **fields)).status == 303
     assert "9.00 EUR" in words((await desk.get("/admin/products")).body)
@@ -105,3 +107,32 @@ async def test_a_product_is_added_once(service: Service) -> None:
     assert again.status == 400
     assert "There is a product api_tiny already" in words(again.body)
     assert (await desk.act("/admin/products", product="Big One", price="9")).status == 400
+
+
+async def test_support_and_viewers_look_at_the_catalogue_and_change_nothing(service: Service) -> None:
+    admin = await signed_in(service)
+    made = await admin.act("/admin/accounts", name="Harbor Labs")
+    path = made.headers["Location"]
+    assert (await send(admin, f"{path}/keys", ("scopes", "read"), ("label", "shop"))).status == 200
+    (key,) = await service.rows("SELECT key_id FROM api_keys WHERE label = 'shop'")
+    for role in ("support", "viewer"):
+        desk = await signed_in(service, role)
+        for screen in ("/admin/accounts", path, "/admin/products", "/admin/products/solo_manual"):
+            shown = await desk.get(screen)
+            assert shown.status == 200
+            assert f"Your role, {role}," in words(shown.body)
+            assert "This needs admin." in words(shown.body)
+            assert '<fieldset class="stack" disabled>' in shown.body.decode()
+        price = {"price": "1.00", "currency": "USD", "active": "true", "confirmed": "true"}
+        tried = (
+            await desk.act("/admin/accounts", name="Another"),
+            await send(desk, f"{path}/keys", ("scopes", "read")),
+            await desk.act(f"{path}/keys/key_{key['key_id']}/revoke", confirmed="true"),
+            await desk.act("/admin/products", product="api_tiny", price="1.00"),
+            await desk.act("/admin/products/solo_manual", **price),
+        )
+        assert [reply.status for reply in tried] == [403] * 5
+        assert "This needs the role admin (admin:catalogue)" in words(tried[0].body)
+    assert await service.rows("SELECT 1 FROM products WHERE price_cents = 100") == []
+    assert await service.rows("SELECT 1 FROM api_keys WHERE revoked_at IS NOT NULL") == []
+    assert await service.rows("SELECT 1 FROM accounts WHERE name = 'Another'") == []

@@ -57,8 +57,8 @@ async def test_without_a_session_every_page_leads_to_the_sign_in_page_and_shows_
         assert (reply.status, reply.body) == (303, b""), path
         assert reply.headers["Location"].startswith(SIGN_IN)
         assert "no-store" in reply.headers["Cache-Control"]
-    reply = await desk.get(f"{ACCOUNT}?done=password")
-    assert reply.headers["Location"] == "/admin/sign-in?next=/admin/account%3Fdone%3Dpassword"
+    reply = await desk.get(f"{ACCOUNT}?a=b")
+    assert reply.headers["Location"] == "/admin/sign-in?next=/admin/account%3Fa%3Db"
 
 
 async def test_without_a_session_nothing_is_done(service: Service) -> None:
@@ -72,13 +72,51 @@ async def test_a_fragment_without_a_session_is_a_401_that_leads_the_whole_page_a
     service: Service,
 ) -> None:
     desk = Desk(service.session, service.base_url)
-    for header in ("HX_Request", "X_Background"):
-        headers = {header: "true", "HX_Current_URL": f"{service.base_url}{ACCOUNT}?done=session"}
-        reply = await desk.get(ACCOUNT, **headers)
+    headers = {"HX_Request": "true", "HX_Current_URL": f"{service.base_url}{ACCOUNT}?a=b"}
+    reply = await desk.get(ACCOUNT, **headers)
+    assert reply.status == 401
+    assert reply.headers["HX-Redirect"] == "/admin/sign-in?next=/admin/account%3Fa%3Db"
+    reply = await desk.get(ACCOUNT, HX_Request="true", HX_Current_URL="http://[/admin")
+    assert (reply.status, reply.headers["HX-Redirect"]) == (401, SIGN_IN)
+
+
+async def test_what_refreshes_itself_or_is_sent_without_a_session_leads_no_page_away(
+    service: Service,
+) -> None:
+    desk = Desk(service.session, service.base_url)
+    here = f"{service.base_url}{ACCOUNT}?a=b"
+    refreshed = await desk.get(ACCOUNT, HX_Request="true", X_Background="1", HX_Current_URL=here)
+    sent = await desk.send(f"{ACCOUNT}/password", {}, HX_Request="true", HX_Current_URL=here)
+    assert sent.headers["HX-Retarget"] == "#order > .within"
+    for reply in (refreshed, sent):
         assert reply.status == 401
-        assert reply.headers["HX-Redirect"] == "/admin/sign-in?next=/admin/account%3Fdone%3Dsession"
-        reply = await desk.get(ACCOUNT, **{header: "true", "HX_Current_URL": "http://[/admin"})
-        assert (reply.status, reply.headers["HX-Redirect"]) == (401, SIGN_IN)
+        assert "HX-Redirect" not in reply.headers
+        told = reply.body.decode()
+        assert "Your session has ended." in told
+        assert '<a href="/admin/sign-in?next=/admin/account%3Fa%3Db">Sign in again</a>' in told
+
+
+async def test_what_was_done_is_said_once_on_its_page_and_by_no_link(service: Service) -> None:
+    desk = await signed_in(service)
+    for forged in (
+        f"{ACCOUNT}?done=second-factor",
+        "/admin/stuck?expired=500&healed=3",
+        "/admin/products?done=Everything",
+    ):
+        assert 'class="notice good"' not in (await desk.get(forged)).body.decode(), forged
+    fields = {"product": "api_tiny", "price": "9.00", "currency": "USD"}
+    assert (await desk.act("/admin/products", **fields)).headers["Location"] == "/admin/products"
+    assert desk.cookies[session.FLASH_COOKIE]
+    others = await signed_in(service, "viewer")
+    others.cookies[session.FLASH_COOKIE] = desk.cookies[session.FLASH_COOKIE]
+    assert "api_tiny is stored." not in (await others.get("/admin/products")).body.decode()
+    assert "api_tiny is stored." not in (await desk.get("/admin/accounts")).body.decode()
+    assert "api_tiny is stored." in (await desk.get("/admin/products")).body.decode()
+    assert session.FLASH_COOKIE not in desk.cookies
+    assert "api_tiny is stored." not in (await desk.get("/admin/products")).body.decode()
+    for broken in ("x", "x.y", "é", "bm9uZQ==.bm9uZQ=="):
+        desk.cookies[session.FLASH_COOKIE] = broken
+        assert (await desk.get("/admin/products")).status == 200, broken
 
 
 async def test_signing_in_leads_to_the_page_that_was_wanted(service: Service) -> None:
@@ -260,7 +298,9 @@ async def _changes_the_password_elsewhere(desk: Desk, email: str, _: Pool) -> No
     stolen = Desk(desk.session, desk.origin, dict(elsewhere.cookies))
     new = "another four words"
     reply = await elsewhere.act("/admin/account/password", present=PASSWORD, wanted=new, repeated=new)
-    assert reply.headers["Location"] == "/admin/account?done=password"
+    assert reply.headers["Location"] == ACCOUNT
+    told = (await elsewhere.get(ACCOUNT)).body.decode()
+    assert "Your password is changed." in told
     assert await elsewhere.is_signed_in()
     assert not await stolen.is_signed_in()
     assert (await Desk(desk.session, desk.origin).sign_in(email)).status == 401

@@ -1,18 +1,26 @@
 """The operator's own account: password, second factor, and where they are signed in."""
 
 import io
-from collections.abc import Mapping
 from typing import Any, Final
 
 import segno
 from markupsafe import Markup
-from msgspec import Struct
 from starlette.responses import Response
 
 from crypto_orders.admin import session
 from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
+from crypto_orders.admin.session import (
+    AdminCall,
+    Form,
+    Operator,
+    action,
+    audited,
+    page,
+    screen,
+    see_done,
+    see_other,
+)
 from crypto_orders.domain.errors import BadRequest, Conflict
 from crypto_orders.domain.operator import PASSWORD_CHARS_MIN, READ
 from crypto_orders.kit.http import Endpoint
@@ -27,19 +35,6 @@ SESSIONS_SHOWN_MAX: Final = 50
 QR_SCALE: Final = 5
 ABOUT: Final = "refused-account"
 """The section of the runbook about what is refused here."""
-
-DONE: Final[Mapping[str, str]] = {
-    "password": "Your password is changed. Your other sessions have ended.",
-    "second-factor": "The second factor is set up: from now on signing in needs a code.",
-    "second-factor-removed": "The second factor is removed: signing in needs the password alone.",
-    "session": "That session has ended.",
-}
-
-
-class AccountQuery(Struct, frozen=True):
-    """What was done just now."""
-
-    done: str | None = None
 
 
 class PasswordForm(Form, frozen=True, kw_only=True):
@@ -65,9 +60,9 @@ class RemoveForm(Form, frozen=True, kw_only=True):
     code: str = ""
 
 
-async def show_account(call: AdminCall[None, AccountQuery]) -> Response:
+async def show_account(call: AdminCall[None, None]) -> Response:
     """Who the operator is, what the role allows, and every session."""
-    return await _account_page(call, done=DONE.get(call.query.done or ""))
+    return await _account_page(call)
 
 
 async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
@@ -88,7 +83,8 @@ async def change_password(call: AdminCall[PasswordForm, None]) -> Response:
         )
     except (BadRequest, Conflict) as fault:
         return await _account_page(call, fault_of="password", refusal=refusal_of(fault, ABOUT))
-    response = see_other(f"{PATH}?done=password")
+    words = "Your password is changed. Your other sessions have ended."
+    response = see_done(call, PATH, words, token=token)
     session.give_cookie(call.deps, response, token)
     return response
 
@@ -121,7 +117,7 @@ async def confirm_offer(call: AdminCall[ConfirmForm, None]) -> Response:
         )
     except (BadRequest, Conflict) as fault:
         return _offer_page(call, offer, refusal_of(fault, ABOUT))
-    return see_other(f"{PATH}?done=second-factor")
+    return see_done(call, PATH, "The second factor is set up: from now on signing in needs a code.")
 
 
 async def remove_second_factor(call: AdminCall[RemoveForm, None]) -> Response:
@@ -132,7 +128,7 @@ async def remove_second_factor(call: AdminCall[RemoveForm, None]) -> Response:
         await accounts.remove_second_factor(call.deps.access, operator.email, form.password, form.code, entry)
     except (BadRequest, Conflict) as fault:
         return await _account_page(call, fault_of="second-factor", refusal=refusal_of(fault, ABOUT))
-    return see_other(f"{PATH}?done=second-factor-removed")
+    return see_done(call, PATH, "The second factor is removed: signing in needs the password alone.")
 
 
 async def end_session(call: AdminCall[Form, None]) -> Response:
@@ -140,7 +136,7 @@ async def end_session(call: AdminCall[Form, None]) -> Response:
     session_id, operator = call.uuid("session_id"), call.principal
     entry = audited(call, "operator.end_session", operator.email, session_id=str(session_id))
     await sign_in.end_session(call.deps.pool, operator.operator_id, session_id, entry)
-    return see_other(f"{PATH}?done=session")
+    return see_done(call, PATH, "That session has ended.")
 
 
 async def sign_out_everywhere(call: AdminCall[Form, None]) -> Response:
@@ -156,7 +152,6 @@ async def sign_out_everywhere(call: AdminCall[Form, None]) -> Response:
 async def _account_page(
     call: AdminCall[Any, Any],
     *,
-    done: str | None = None,
     fault_of: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
@@ -172,7 +167,6 @@ async def _account_page(
         shown=shown,
         sessions=sessions,
         now=now,
-        done=done,
         fault_of=fault_of,
         refusal=refusal,
         password_chars_min=PASSWORD_CHARS_MIN,
@@ -202,7 +196,7 @@ def qr_code(text: str) -> Markup:
 
 
 ENDPOINTS: tuple[Endpoint[AdminServices, Operator, Any, Any], ...] = (
-    screen(PATH, show_account, query=AccountQuery),
+    screen(PATH, show_account),
     action(f"{PATH}/password", change_password, body=PasswordForm, scope=READ),
     screen(SECOND_FACTOR_PATH, show_offer),
     action(SECOND_FACTOR_PATH, confirm_offer, body=ConfirmForm, scope=READ),

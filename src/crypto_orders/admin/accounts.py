@@ -10,8 +10,9 @@ from starlette.responses import Response
 from crypto_orders.admin.lists import PAGE_ROWS, Needle, account_id_of, address, moment, paging
 from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
+from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_done
 from crypto_orders.domain.errors import BadRequest, DomainError, NotFound
+from crypto_orders.domain.operator import MANAGE_CATALOGUE
 from crypto_orders.domain.rate_limit import Policy
 from crypto_orders.kit import ids
 from crypto_orders.kit.http import Endpoint
@@ -36,11 +37,6 @@ SCOPES: Final[Sequence[tuple[str, str]]] = (
     ("admin:billing", "start and cancel orders"),
     ("read:webhooks", "look at webhooks and their deliveries"),
 )
-
-DONE: Final = {
-    "created": "The account is made. Its first key is made below.",
-    "revoked": "The key is revoked.",
-}
 
 State = Literal["active", "expired", "revoked"]
 TONES: Final = {"active": "good", "expired": "neutral", "revoked": "neutral"}
@@ -75,10 +71,9 @@ class AccountsQuery(Struct, frozen=True, kw_only=True):
 
 
 class AccountQuery(Struct, frozen=True, kw_only=True):
-    """Which page of keys, and what was done just now."""
+    """Which page of keys."""
 
     cursor: str | None = None
-    done: str | None = None
 
 
 class AccountForm(Form, frozen=True, kw_only=True):
@@ -120,12 +115,13 @@ async def create_account(call: AdminCall[AccountForm, None]) -> Response:
         made = await administering.create_account(call.deps.pool, name, tier, entry)
     except DomainError as error:
         return await _accounts_page(call, form=call.body, refusal=refusal_of(error, "refused-accounts"))
-    return see_other(f"{PATH}/{ids.prefixed('acc', made.account_id)}?done=created")
+    path = f"{PATH}/{ids.prefixed('acc', made.account_id)}"
+    return see_done(call, path, "The account is made. Its first key is made below.")
 
 
 async def show_account(call: AdminCall[None, AccountQuery]) -> Response:
     """One account with its keys and limits."""
-    return await _account_page(call, after=call.query.cursor, done=DONE.get(call.query.done or ""))
+    return await _account_page(call, after=call.query.cursor)
 
 
 async def create_key(call: AdminCall[KeyForm, None]) -> Response:
@@ -173,7 +169,8 @@ async def revoke_key(call: AdminCall[RevokeForm, None]) -> Response:
     if not call.body.confirmed:
         return await _account_page(call, revoking=known)
     await administering.revoke_key(call.deps.pool, key_id, audited(call, "revoke_key", shown_id))
-    return see_other(f"{PATH}/{ids.prefixed('acc', call.uuid('account_id'))}?done=revoked")
+    path = f"{PATH}/{ids.prefixed('acc', call.uuid('account_id'))}"
+    return see_done(call, path, "The key is revoked.")
 
 
 async def _accounts_page(
@@ -224,7 +221,6 @@ async def _account_page(
     form: KeyForm | None = None,
     made: NewKey | None = None,
     revoking: KeptKey | None = None,
-    done: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
     account_id = call.uuid("account_id")
@@ -252,7 +248,6 @@ async def _account_page(
         scopes=SCOPES,
         terms=call.deps.deployment.terms,
         usual_limit=_limit_words(usual),
-        done=done,
         refusal=refusal,
         paging=paging(row.path, {}, after=after, following=found.next_cursor, words={}),
     )
@@ -285,8 +280,8 @@ def _limit_words(policy: Policy) -> str:
 
 ENDPOINTS: tuple[Endpoint[AdminServices, Operator, Any, Any], ...] = (
     screen(PATH, show_accounts, query=AccountsQuery),
-    action(PATH, create_account, body=AccountForm),
+    action(PATH, create_account, body=AccountForm, scope=MANAGE_CATALOGUE),
     screen(_ONE, show_account, query=AccountQuery),
-    action(f"{_ONE}/keys", create_key, body=KeyForm),
-    action(_KEY, revoke_key, body=RevokeForm),
+    action(f"{_ONE}/keys", create_key, body=KeyForm, scope=MANAGE_CATALOGUE),
+    action(_KEY, revoke_key, body=RevokeForm, scope=MANAGE_CATALOGUE),
 )

@@ -3,12 +3,11 @@
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
 from starlette.responses import Response
 
 from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
+from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_done
 from crypto_orders.domain.errors import BadRequest, Conflict, NotFound
 from crypto_orders.domain.operator import MANAGE_OPERATORS, ROLES, normal_email
 from crypto_orders.kit import ids
@@ -32,7 +31,7 @@ ROLE_CHARS_KEPT: Final = 20
 ROLE_TEXTS: Final[Mapping[str, str]] = {
     "viewer": "looks at everything and changes nothing",
     "support": "works on orders: asks, replays, sweeps, notes, resolves, resends",
-    "admin": "also overrides the provider's word, and manages operators",
+    "admin": "also overrides the provider's word, and manages accounts, keys, products and operators",
 }
 
 DONE: Final[Mapping[str, str]] = {
@@ -41,12 +40,6 @@ DONE: Final[Mapping[str, str]] = {
     "enabled": "They can sign in again.",
     "second-factor": "The second factor is taken away. They have to sign in again, with the password alone.",
 }
-
-
-class DoneQuery(Struct, frozen=True):
-    """What was done just now."""
-
-    done: str | None = None
 
 
 class NewForm(Form, frozen=True, kw_only=True):
@@ -80,9 +73,9 @@ async def create_operator(call: AdminCall[NewForm, None]) -> Response:
     return await _list_page(call, made=made)
 
 
-async def show_operator(call: AdminCall[None, DoneQuery]) -> Response:
+async def show_operator(call: AdminCall[None, None]) -> Response:
     """One operator, and what can be changed."""
-    return _one_page(call, await _found(call), done=DONE.get(call.query.done or ""))
+    return _one_page(call, await _found(call))
 
 
 async def set_role(call: AdminCall[RoleForm, None]) -> Response:
@@ -127,7 +120,7 @@ async def _changed(call: AdminCall[Any, Any], shown: Shown, done: str, change: A
         await change
     except (BadRequest, Conflict) as fault:
         return _one_page(call, shown, refusal=refusal_of(fault, ABOUT))
-    return see_other(f"{PATH}/{ids.prefixed('opr', shown.operator_id)}?done={done}")
+    return see_done(call, f"{PATH}/{ids.prefixed('opr', shown.operator_id)}", DONE[done])
 
 
 async def _found(call: AdminCall[Any, Any]) -> Shown:
@@ -165,7 +158,6 @@ def _one_page(
     call: AdminCall[Any, Any],
     shown: Shown,
     *,
-    done: str | None = None,
     password: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
@@ -177,7 +169,6 @@ def _one_page(
         shown=shown,
         is_self=shown.operator_id == call.principal.operator_id,
         roles=[(role, ROLE_TEXTS[role]) for role in ROLES],
-        done=done,
         password=password,
         refusal=refusal,
     )
@@ -186,7 +177,7 @@ def _one_page(
 ENDPOINTS: tuple[Endpoint[AdminServices, Operator, Any, Any], ...] = (
     screen(PATH, show_operators, scope=MANAGE_OPERATORS),
     action(PATH, create_operator, body=NewForm, scope=MANAGE_OPERATORS),
-    screen(_ONE, show_operator, query=DoneQuery, scope=MANAGE_OPERATORS),
+    screen(_ONE, show_operator, scope=MANAGE_OPERATORS),
     action(f"{_ONE}/role", set_role, body=RoleForm, scope=MANAGE_OPERATORS),
     action(f"{_ONE}/password", reset_password, body=Form, scope=MANAGE_OPERATORS),
     action(f"{_ONE}/disable", disable, body=Form, scope=MANAGE_OPERATORS),

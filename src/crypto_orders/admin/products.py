@@ -9,8 +9,9 @@ from starlette.responses import Response
 from crypto_orders.admin.lists import address
 from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
+from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_done
 from crypto_orders.domain.errors import BadRequest, DomainError, NotFound
+from crypto_orders.domain.operator import MANAGE_CATALOGUE
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.pages.formats import CENTS, fiat
 from crypto_orders.store import overview, products
@@ -34,12 +35,6 @@ class ProductRow(Struct, frozen=True, kw_only=True):
     open_orders: int
 
 
-class ProductsQuery(Struct, frozen=True):
-    """The product that was stored just now."""
-
-    done: str | None = None
-
-
 class ProductForm(Form, frozen=True, kw_only=True):
     """What a product costs, as `79.00`. Without `confirmed` it is told what the change does, and not made."""
 
@@ -57,10 +52,9 @@ class Change(Struct, frozen=True, kw_only=True):
     form: ProductForm
 
 
-async def show_products(call: AdminCall[None, ProductsQuery]) -> Response:
+async def show_products(call: AdminCall[None, None]) -> Response:
     """The whole catalogue, and the form for a new product."""
-    done = call.query.done
-    return await _products_page(call, done=f"{done} is stored." if done else None)
+    return await _products_page(call)
 
 
 async def show_product(call: AdminCall[None, None]) -> Response:
@@ -82,7 +76,7 @@ async def add_product(call: AdminCall[ProductForm, None]) -> Response:
         await _put(call, name, cents, currency, active=True)
     except DomainError as error:
         return await _products_page(call, form=form, refusal=refusal_of(error, "refused-products"))
-    return see_other(address(PATH, done=name))
+    return see_done(call, PATH, f"{name} is stored.")
 
 
 async def change_product(call: AdminCall[ProductForm, None]) -> Response:
@@ -97,7 +91,7 @@ async def change_product(call: AdminCall[ProductForm, None]) -> Response:
         await _put(call, found.at.product, cents, currency, active=form.active)
     except DomainError as error:
         return await _product_page(call, form=form, refusal=refusal_of(error, "refused-products"))
-    return see_other(address(PATH, done=found.at.product))
+    return see_done(call, PATH, f"{found.at.product} is stored.")
 
 
 def _declare(call: AdminCall[ProductForm, None], name: str) -> None:
@@ -164,7 +158,6 @@ async def _products_page(
     call: AdminCall[Any, Any],
     *,
     form: ProductForm | None = None,
-    done: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
     rows = await _rows(call)
@@ -178,7 +171,6 @@ async def _products_page(
         rows=rows,
         now=now,
         form=form or ProductForm(),
-        done=done,
         refusal=refusal,
     )
 
@@ -209,8 +201,8 @@ async def _product_page(
 
 
 ENDPOINTS: tuple[Endpoint[AdminServices, Operator, Any, Any], ...] = (
-    screen(PATH, show_products, query=ProductsQuery),
-    action(PATH, add_product, body=ProductForm),
+    screen(PATH, show_products),
+    action(PATH, add_product, body=ProductForm, scope=MANAGE_CATALOGUE),
     screen(_ONE, show_product),
-    action(_ONE, change_product, body=ProductForm),
+    action(_ONE, change_product, body=ProductForm, scope=MANAGE_CATALOGUE),
 )

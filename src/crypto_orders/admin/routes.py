@@ -22,14 +22,12 @@ from crypto_orders.admin import (
 )
 from crypto_orders.admin.runbook import section_on
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import Operator, SignInNeeded
+from crypto_orders.admin.session import ACTED_IN, Operator, SignInNeeded
 from crypto_orders.kit.http import Call, Endpoint, RouteGroup
 from crypto_orders.kit.problem import Problem
 from crypto_orders.pages.site import theme_of
 
 PREFIX: Final = "/admin"
-ACTED_IN: Final = "#order > .within"
-"""Where the actions that scripts send have their forms."""
 
 ENDPOINTS: Final[tuple[Endpoint[AdminServices, Operator, Any, Any], ...]] = (
     *sign_in.ENDPOINTS,

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from starlette.responses import RedirectResponse, Response
 
-from crypto_orders.admin import csrf
+from crypto_orders.admin import csrf, flash
 from crypto_orders.admin.runbook import PageProblem
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.domain.operator import OPERATOR_SCOPES, READ, SCOPES_OF_ROLE, WRITE, Role, actor_name
@@ -29,6 +29,10 @@ QueryT = TypeVar("QueryT")
 SCOPES: Final = OPERATOR_SCOPES
 SIGN_IN_PATH: Final = "/admin/sign-in"
 COOKIE: Final = "crypto_orders_admin"
+FLASH_COOKIE: Final = "crypto_orders_done"
+ACTED_IN: Final = "#order > .within"
+"""Where the actions that scripts send have their forms."""
+
 NEXT_CHARS_MAX: Final = 2000
 
 SLUG_OF_STATUS: Final = {KINDS[slug].status: slug for slug in reversed(tuple(KINDS))}
@@ -171,22 +175,50 @@ def page(
     headers: Mapping[str, str] | None = None,
     **values: object,
 ) -> Response:
-    """A screen, with what the frame around it shows: `operator`, `csrf` and `theme`."""
-    operator = call.principal
-    return call.deps.templates.page(
+    """A screen, with what the frame around it shows: `operator`, `csrf` and `theme`.
+
+    `done` is what an action said that led here; a screen that knows it in another way gives its own.
+    """
+    operator, said = call.principal, _said(call)
+    shown: dict[str, object] = {"done": said, **values}
+    response = call.deps.templates.page(
         template,
         status=status,
         headers=headers,
         operator=operator,
         csrf=operator.csrf_token(),
         theme=operator.theme,
-        **values,
+        **shown,
     )
+    if said is not None:
+        _set_cookie(call.deps, response, FLASH_COOKIE, "", seconds=0)
+    return response
 
 
 def see_other(path: str) -> Response:
     """The answer after an action that was done: go and look (303)."""
     return RedirectResponse(path, status_code=303)
+
+
+def see_done(call: AdminCall[Any, Any], path: str, words: str, *, token: str | None = None) -> Response:
+    """The answer after an action that was done: go and look (303), where it is said once what was done.
+
+    The words travel in a cookie that is sealed for the session and the page, so that no link can say them.
+    `token` is the session's when the action gave it another one.
+    """
+    response = see_other(path)
+    secret = call.principal.csrf_secret if token is None else csrf.secret_of(token)
+    value = flash.sealed(secret, urlsplit(path).path, words)
+    _set_cookie(call.deps, response, FLASH_COOKIE, value, seconds=flash.SECONDS_MAX)
+    return response
+
+
+def _said(call: AdminCall[Any, Any]) -> str | None:
+    """What the action that led to this very page said."""
+    if call.method != "GET":
+        return None
+    value = cookie(call, _full_name(call.deps, FLASH_COOKIE))
+    return None if value is None else flash.opened(call.principal.csrf_secret, value, call.scope["path"])
 
 
 def screen(
@@ -281,8 +313,13 @@ async def find_operator(call: Call[AdminServices, Any, Any, Any]) -> Operator | 
 
 
 def cookie_name(services: AdminServices) -> str:
-    """The session cookie's name; with `__Host-` browsers take it from this host over TLS alone."""
-    return f"__Host-{COOKIE}" if services.is_https else COOKIE
+    """The session cookie's name."""
+    return _full_name(services, COOKIE)
+
+
+def _full_name(services: AdminServices, name: str) -> str:
+    """A cookie's name as it is sent; with `__Host-` browsers take it from this host over TLS alone."""
+    return f"__Host-{name}" if services.is_https else name
 
 
 def session_token(call: Call[AdminServices, Any, Any, Any]) -> str | None:
@@ -301,15 +338,26 @@ def cookie(call: Call[Any, Any, Any, Any], wanted: str) -> str | None:
 
 def give_cookie(services: AdminServices, response: Response, token: str) -> None:
     """Have the browser keep a session until it is closed; the server ends it sooner (RFC 6265bis)."""
-    response.set_cookie(
-        cookie_name(services), token, secure=services.is_https, httponly=True, samesite="lax", path="/"
-    )
+    _set_cookie(services, response, COOKIE, token)
 
 
 def take_cookie(services: AdminServices, response: Response) -> None:
     """Have the browser forget its session."""
-    response.delete_cookie(
-        cookie_name(services), secure=services.is_https, httponly=True, samesite="lax", path="/"
+    _set_cookie(services, response, COOKIE, "", seconds=0)
+
+
+def _set_cookie(
+    services: AdminServices, response: Response, name: str, value: str, *, seconds: int | None = None
+) -> None:
+    """Have the browser keep a cookie that no script reads; without a time until it is closed."""
+    response.set_cookie(
+        _full_name(services, name),
+        value,
+        max_age=seconds,
+        secure=services.is_https,
+        httponly=True,
+        samesite="lax",
+        path="/",
     )
 
 
@@ -334,18 +382,30 @@ def _parts_of(address: str) -> SplitResult:
 
 
 def show_sign_in_needed(call: Call[AdminServices, Any, Any, Any]) -> Response:
-    """Lead whoever is not signed in to the sign-in page, and back to the page they asked for."""
-    if call.header("hx-request") is not None or call.header(BACKGROUND_HEADER) is not None:
-        # A fragment's place is no place for a whole page: the browser goes there as one.
+    """Lead whoever is not signed in to the sign-in page, and back to the page they asked for.
+
+    A page is never led away from under somebody's hands: what refreshes it, and a form that it sends, are
+    answered by a notice, so that what was typed stays.
+    """
+    is_background = call.header(BACKGROUND_HEADER) is not None
+    if call.header("hx-request") is not None or is_background:
         current = _parts_of(call.header("hx-current-url") or "")
         address = sign_in_address(
             local_path(f"{current.path}?{current.query}" if current.query else current.path)
         )
+        if is_background:
+            headers = {}
+        elif call.method == "POST":
+            headers = {"hx-retarget": ACTED_IN, "hx-reswap": "afterbegin"}
+        else:
+            # A fragment's place is no place for a whole page: the browser goes there as one.
+            headers = {"hx-redirect": address}
         return Response(
-            f'<p class="notice warn">Your session has ended. <a href="{address}">Sign in again</a></p>',
+            '<p class="notice warn session-ended" role="alert">'
+            f'<span>Your session has ended. <a href="{address}">Sign in again</a>.</span></p>',
             status_code=401,
             media_type="text/html",
-            headers={"hx-redirect": address},
+            headers=headers,
         )
     if call.method not in csrf.SAFE_METHODS:
         return see_other(SIGN_IN_PATH)

@@ -10,7 +10,7 @@ from crypto_orders.admin.flags import FlagRow, flag_rows
 from crypto_orders.admin.lists import PAGE_ROWS, address, capped, paging
 from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
+from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_done
 from crypto_orders.domain.errors import BadRequest, DomainError
 from crypto_orders.domain.order import FlagKind
 from crypto_orders.kit.http import Endpoint
@@ -25,14 +25,10 @@ Hours = Annotated[int, Meta(ge=1, le=HOURS_MAX)]
 
 
 class StuckQuery(Struct, frozen=True, kw_only=True):
-    """Which page, how old what a sweep looks at is, and what the last sweep did."""
+    """Which page, and how old what a sweep looks at is."""
 
     cursor: str | None = None
     older_than_hours: Hours = 1
-    expired: int | None = None
-    healed: int | None = None
-    skipped: int | None = None
-    capped: bool = False
 
 
 class SweepForm(Form, frozen=True, kw_only=True):
@@ -44,9 +40,7 @@ class SweepForm(Form, frozen=True, kw_only=True):
 async def show_stuck(call: AdminCall[None, StuckQuery]) -> Response:
     """Every order that is stuck, the oldest first, and the sweep."""
     query = call.query
-    return await _stuck_page(
-        call, older_than_hours=query.older_than_hours, after=query.cursor, done=_done(query)
-    )
+    return await _stuck_page(call, older_than_hours=query.older_than_hours, after=query.cursor)
 
 
 async def sweep_expired(call: AdminCall[SweepForm, None]) -> Response:
@@ -61,26 +55,12 @@ async def sweep_expired(call: AdminCall[SweepForm, None]) -> Response:
         )
     except DomainError as error:
         return await _stuck_page(call, older_than_hours=1, refusal=refusal_of(error, "sweep"))
-    return see_other(
-        address(
-            PATH,
-            older_than_hours=hours,
-            expired=swept.expired,
-            healed=swept.healed,
-            skipped=swept.skipped,
-            capped=swept.capped or None,
-        )
-    )
-
-
-def _done(query: StuckQuery) -> str | None:
-    if query.expired is None:
-        return None
     told = (
-        f"Swept: {query.expired} retired, {query.healed or 0} healed because their money had come, "
-        f"{query.skipped or 0} left as they are."
+        f"Swept: {swept.expired} retired, {swept.healed} healed because their money had come, "
+        f"{swept.skipped} left as they are."
     )
-    return told + (" More are left: sweep again." if query.capped else "")
+    more = " More are left: sweep again." if swept.capped else ""
+    return see_done(call, address(PATH, older_than_hours=hours), told + more)
 
 
 async def _stuck_page(
@@ -88,7 +68,6 @@ async def _stuck_page(
     *,
     older_than_hours: int,
     after: str | None = None,
-    done: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
     async with call.deps.search_pool.acquire() as conn:
@@ -112,7 +91,6 @@ async def _stuck_page(
         hours_max=HOURS_MAX,
         sweep_max=sweep.LIMIT_MAX,
         now=now,
-        done=done,
         refusal=refusal,
         paging=paging(PATH, {}, after=after, following=found.next_cursor, words={}),
     )

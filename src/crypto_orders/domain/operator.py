@@ -14,15 +14,18 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 READ: Final = "admin:read"
 WRITE: Final = "admin:write"
 OVERRIDE: Final = "admin:override"
+MANAGE_CATALOGUE: Final = "admin:catalogue"
+"""Accounts, their keys, and products. Only people have it: to API keys WRITE opens these, too."""
+
 MANAGE_OPERATORS: Final = "admin:operators"
 """Only people have it: no API key makes an operator."""
 
-OPERATOR_SCOPES: Final = frozenset({READ, WRITE, OVERRIDE, MANAGE_OPERATORS})
+OPERATOR_SCOPES: Final = frozenset({READ, WRITE, OVERRIDE, MANAGE_CATALOGUE, MANAGE_OPERATORS})
 
 SCOPES_OF_ROLE: Final[dict[Role, tuple[str, ...]]] = {
     "viewer": (READ,),
     "support": (READ, WRITE),
-    "admin": (READ, WRITE, OVERRIDE, MANAGE_OPERATORS),
+    "admin": (READ, WRITE, OVERRIDE, MANAGE_CATALOGUE, MANAGE_OPERATORS),
 }
 
 IDLE_MAX: Final = timedelta(minutes=30)
