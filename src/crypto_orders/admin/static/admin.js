@@ -98,14 +98,17 @@ function isAtWorkIn(part) {
 
 let openedInLive = [];
 
+let sessionEnded = false;
+
 document.addEventListener("htmx:before:request", (event) => {
   const live = liveOf(event);
-  if (live && (document.hidden || isAtWorkIn(live))) event.preventDefault();
+  if (live && (sessionEnded || document.hidden || isAtWorkIn(live))) event.preventDefault();
 });
 
 document.addEventListener("htmx:before:swap", (event) => {
   const live = liveOf(event);
   if (!live) return;
+  if (event.detail.ctx.response.status === 401) tellSessionEnded(live, event.detail.ctx.text);
   if (event.detail.ctx.response.status >= 400 || isAtWorkIn(live)) event.preventDefault();
   openedInLive = [...live.querySelectorAll("details[open][id]")].map((part) => part.id);
 });
@@ -114,6 +117,34 @@ document.addEventListener("htmx:after:swap", () => {
   for (const id of openedInLive) document.getElementById(id)?.setAttribute("open", "");
   openedInLive = [];
 });
+
+// Without a session nothing refreshes itself any more, and what somebody was typing stays where it is.
+function tellSessionEnded(live, html) {
+  sessionEnded = true;
+  const notice = new DOMParser().parseFromString(html, "text/html").querySelector(".notice");
+  if (notice) live.before(notice);
+}
+
+// What gets no answer is told where somebody looks, until something gets one; what repeats itself stays quiet.
+
+function forgetUnanswered() {
+  document.getElementById("unanswered")?.remove();
+}
+
+document.addEventListener("htmx:error", (event) => {
+  const { ctx } = event.detail;
+  if (!ctx?.request || ctx.request.headers?.["x-background"]) return;
+  forgetUnanswered();
+  const notice = document.createElement("p");
+  notice.id = "unanswered";
+  notice.className = "notice bad unanswered";
+  notice.textContent = "The service did not answer. Try again.";
+  const place = drawer.matches(":modal") ? drawer.querySelector(".within") : null;
+  (place ?? document.getElementById("content")).prepend(notice);
+  announce(notice.textContent);
+});
+
+document.addEventListener("htmx:after:request", forgetUnanswered);
 
 // While an action waits for its answer the drawer keeps its order: the answer would have no place to stand.
 
@@ -176,8 +207,8 @@ document.addEventListener("keydown", (event) => {
 // The counts beside the navigation.
 
 async function refreshCounts() {
-  const reply = await fetch("/admin/counts", { headers: { "x-background": "1" } });
-  if (!reply.ok) return;
+  const reply = await fetch("/admin/counts", { headers: { "x-background": "1" } }).catch(() => null);
+  if (!reply?.ok) return;
   const counts = await reply.json();
   for (const place of document.querySelectorAll("[data-count]")) {
     const count = counts[place.dataset.count] ?? "0";
@@ -193,7 +224,9 @@ setInterval(refreshCounts, COUNTS_EVERY_MS);
 document.querySelector("form.theme")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
-  await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+  const body = new URLSearchParams(new FormData(form));
+  // Without an answer the page changes all the same; only the next one does not know of it.
+  await fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => null);
   const chosen = form.elements.theme.value;
   document.documentElement.dataset.theme = chosen;
   form.elements.theme.value = chosen === "dark" ? "light" : "dark";
