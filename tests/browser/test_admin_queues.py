@@ -155,7 +155,7 @@ async def test_a_key_is_made_and_copied(
     service: Service, open_page: OpenPage, sign_in: SignIn, troubles: Troubles
 ) -> None:
     page = await open_page(service.base_url, permissions=["clipboard-read", "clipboard-write"])
-    await sign_in(page, "support")
+    await sign_in(page, "admin")
     await page.goto(f"/admin/accounts/{troubles.account}")
     await page.get_by_label("Label").fill("for the shop")
     await page.get_by_role("button", name="Make the key").click()
@@ -178,7 +178,7 @@ async def test_everything_works_without_scripts(
     service: Service, open_page: OpenPage, sign_in: SignIn, troubles: Troubles
 ) -> None:
     page = await open_page(service.base_url, java_script_enabled=False)
-    await sign_in(page, "support")
+    await sign_in(page, "admin")
     await page.goto("/admin")
     await page.get_by_role("link", name="Failing webhooks").click()
     await page.locator("a[data-row]").first.click()
