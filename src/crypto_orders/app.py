@@ -39,7 +39,7 @@ from crypto_orders.kit.application import HttpApp
 from crypto_orders.kit.encoding import encode_json
 from crypto_orders.kit.http import Call, Endpoint, HeaderParameter, RouteGroup
 from crypto_orders.kit.sealing import Sealer
-from crypto_orders.pages import assets
+from crypto_orders.pages import assets, home
 from crypto_orders.pages.assets import Assets
 from crypto_orders.pages.site import Site, Templates
 from crypto_orders.provider import ProviderClient
@@ -223,6 +223,7 @@ def route_groups(
         *groups,
         operations.routes(_operations_services(settings, deployment.pool, openapi_json)),
         assets.routes(site.assets),
+        home.routes(),
         docs_pages.routes(_docs_services(settings, site, openapi_json)),
         payment_page.routes(payer_services),
         admin_pages.routes(_admin_services(services, access, site, auth.customer_policy)),

@@ -38,7 +38,7 @@ def rows_of(**changes: object) -> dict[str, Row]:
 def test_a_page_is_never_larger_than_it_may_be(text: str) -> None:
     asked = read(OrdersQuery(limit=text))
     assert asked.limit == 50
-    assert asked.faults == {"limit": "Is a number from 1 to 200."}
+    assert asked.faults == {"limit": "A page shows 1 to 200 orders."}
     assert whole_number(text, 200) is None
 
 
@@ -58,8 +58,22 @@ def test_each_side_of_an_amount_is_in_its_own_coin() -> None:
 
 
 def test_another_currency_of_the_price_differs() -> None:
-    assert rows_of(price_currency="eur")["Price"] == Row("Price", "79.00 USD", "79 EUR", differs=True)
+    assert rows_of(price_currency="eur")["Price"] == Row("Price", "79.00 USD", "79.00 EUR", differs=True)
+    assert rows_of(price_amount=1199.5)["Price"].theirs == "1,199.50 USD"
+    assert rows_of(price_amount=79.005)["Price"].theirs == "79.005 USD"
     assert rows_of(price_amount=79.5)["Price"].differs
+
+
+def test_what_an_operator_said_stands_before_the_provider_s_answer() -> None:
+    payment, answer = a_payment(), msgspec.json.encode({**ANSWER, "payment_status": "waiting"})
+    denied = compared(an_order(), payment, answer, "finished")
+    assert denied[:2] == (
+        Row("You said", "finished (paid)", "waiting (pending)", differs=True),
+        Row("Status", "waiting (pending)", "waiting (pending)", differs=False),
+    )
+    confirmed = compared(an_order(), payment, msgspec.json.encode(ANSWER), "finished")
+    assert confirmed[0] == Row("You said", "finished (paid)", "finished (paid)", differs=False)
+    assert compared(an_order(), payment, None, "finished") == ()
 
 
 def test_coins_are_summed_each_apart_and_unknown_ones_not_at_all() -> None:

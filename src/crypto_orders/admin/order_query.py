@@ -222,7 +222,7 @@ def _position(text: str) -> Position:
 def _limit(text: str) -> int:
     limit = whole_number(text, PAGE_ORDERS_MAX)
     if limit is None:
-        message = f"Is a number from 1 to {PAGE_ORDERS_MAX}."
+        message = f"A page shows 1 to {PAGE_ORDERS_MAX} orders."
         raise ValueError(message)
     return limit
 

@@ -13,6 +13,7 @@ from crypto_orders.domain.errors import (
     ValidationFailed,
 )
 from crypto_orders.domain.operator import SCOPES_OF_ROLE
+from crypto_orders.kit.plain_words import plain, plain_detail
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -40,10 +41,9 @@ def refusal_of(error: DomainError, anchor: str) -> Refusal:
 def _told(error: DomainError) -> tuple[int, str]:
     match error:
         case BadRequest():
-            return 400, error.detail
+            return 400, plain_detail(error.detail)
         case ValidationFailed():
-            fields = [f"{name}: {text}" for name, texts in error.field_errors.items() for text in texts]
-            return 400, "; ".join([*fields, *error.form_errors]) + "."
+            return 400, plain(error.field_errors, error.form_errors)
         case Forbidden():
             roles = [role for role, scopes in SCOPES_OF_ROLE.items() if error.scope in scopes]
             return 403, f"This needs the role {' or '.join(roles)} ({error.scope})."

@@ -25,7 +25,7 @@ from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import ACTED_IN, Operator, SignInNeeded
 from crypto_orders.kit.http import Call, Endpoint, RouteGroup
 from crypto_orders.kit.problem import Problem
-from crypto_orders.pages.site import theme_of
+from crypto_orders.pages.site import detail_of, theme_of
 
 PREFIX: Final = "/admin"
 
@@ -69,20 +69,22 @@ def show_problem(call: Call[AdminServices, Operator, Any, Any], problem: Problem
     if isinstance(problem, SignInNeeded):
         return session.show_sign_in_needed(call)
     if call.header("hx-request") is None:
-        return call.deps.templates.page(
-            "problem.html",
-            status=problem.status,
-            theme=theme_of(call),
-            problem=problem,
-            more=section_on(problem),
-            request_id=call.request_id,
-        )
+        values: dict[str, Any] = {
+            "problem": problem,
+            "detail": detail_of(problem),
+            "more": section_on(problem),
+            "request_id": call.request_id,
+        }
+        if call.is_known:
+            return session.page(call, "problem_framed.html", status=problem.status, active="", **values)
+        return call.deps.templates.page("problem.html", status=problem.status, theme=theme_of(call), **values)
     return call.deps.templates.page(
         "problem_fragment.html",
         status=problem.status,
         # An action's form stays, with the failure above it.
         headers={"hx-retarget": ACTED_IN, "hx-reswap": "afterbegin"} if call.method == "POST" else None,
         problem=problem,
+        detail=detail_of(problem),
         more=section_on(problem),
         request_id=call.request_id,
     )

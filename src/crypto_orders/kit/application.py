@@ -326,7 +326,7 @@ async def _read_body(call: Call[Any, Any, Any, Any], target: _Target, receive: R
     try:
         return target.body.read(raw, call.header("content-type"))
     except InvalidInput as error:
-        raise input_problem(endpoint.body_error, error) from None
+        raise input_problem(endpoint.body_error, error, from_page=endpoint.from_page) from None
 
 
 def _read_query(call: Call[Any, Any, Any, Any], target: _Target) -> object:
@@ -335,7 +335,8 @@ def _read_query(call: Call[Any, Any, Any, Any], target: _Target) -> object:
     try:
         return target.query.read(call.scope["query_string"])
     except InvalidInput as error:
-        raise input_problem(target.endpoint.query_error, error) from None
+        endpoint = target.endpoint
+        raise input_problem(endpoint.query_error, error, from_page=endpoint.from_page) from None
 
 
 def _convert(

@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from crypto_orders.kit import ids
 from crypto_orders.kit.body import BODY_BYTES_MAX, BODY_SECONDS_MAX, InvalidInput, JsonReader
+from crypto_orders.kit.plain_words import plain
 from crypto_orders.kit.problem import KINDS, Problem, bad_request, validation_failed
 from crypto_orders.kit.query import FormReader, QueryReader
 
@@ -263,8 +264,10 @@ def route_name(path: str) -> str:
     return _PARAMETER.sub(lambda found: f"{{{found['name']}}}", path)
 
 
-def input_problem(style: InputError, error: InvalidInput) -> Problem:
-    """Invalid input as the answer its endpoint declares."""
+def input_problem(style: InputError, error: InvalidInput, *, from_page: bool = False) -> Problem:
+    """Invalid input as the answer its endpoint declares; to pages in plain words."""
+    if from_page:
+        return bad_request(plain(error.fields, error.whole))
     if style == "validation-failed":
         return validation_failed(error.fields, error.whole)
     told = [f"{name}: {text}" for name, texts in error.fields.items() for text in texts] + error.whole

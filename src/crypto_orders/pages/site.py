@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 
 from crypto_orders.kit import clock
 from crypto_orders.kit.http import Call
-from crypto_orders.kit.problem import Problem
+from crypto_orders.kit.problem import NOT_FOUND_DETAIL, Problem
 from crypto_orders.pages import formats
 from crypto_orders.pages.assets import Assets
 
@@ -29,6 +29,8 @@ PAGE_HEADERS: Final[Mapping[str, str]] = {
 STRICT_TRANSPORT: Final = "max-age=31536000"
 THEMES: Final = frozenset({"light", "dark"})
 THEME_COOKIE: Final = "theme"
+
+ABSENT: Final = "This page does not exist, or is not yours to see."
 
 FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "fiat": formats.fiat,
@@ -102,6 +104,11 @@ def theme_of(call: Call[Any, Any, Any, Any]) -> str:
     return ""
 
 
+def detail_of(problem: Problem) -> str:
+    """What a page says about a problem: the wire's words for what is absent are for programs."""
+    return ABSENT if problem.detail == NOT_FOUND_DETAIL else problem.detail
+
+
 def problem_page(templates: Templates, call: Call[Any, Any, Any, Any], problem: Problem) -> HTMLResponse:
     """Any problem as a page of its own: what happened, in words, and the id to quote to support."""
     return templates.page(
@@ -109,5 +116,6 @@ def problem_page(templates: Templates, call: Call[Any, Any, Any, Any], problem: 
         status=problem.status,
         theme=theme_of(call),
         problem=problem,
+        detail=detail_of(problem),
         request_id=call.request_id,
     )
