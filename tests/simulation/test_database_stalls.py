@@ -48,6 +48,8 @@ async def service(proxy: DatabaseProxy, pool: Pool, tmp_path: Path) -> AsyncGene
         unpaid_orders_per_day_max="1000",
     ) as service:
         yield service
+        # What a failed test left stalled would hold up the end of everything.
+        proxy.flow()
 
 
 async def in_time(request: Awaitable[Reply]) -> Reply:
