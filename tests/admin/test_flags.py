@@ -53,6 +53,7 @@ async def test_a_flag_without_an_order_is_dismissed_once_with_a_reason(service: 
     shown = words((await desk.get(done.headers["Location"])).body)
     assert "Dismissed." in shown
     assert "by op:support@example.com" in shown
+    assert "It is resolved." in shown
     again = await desk.act(f"/admin/flags/{flag}/resolve", resolution="dismissed", reason="Again.")
     assert again.status == 409
     assert "Nothing was done. The flag is resolved already." in words(again.body)
@@ -111,7 +112,10 @@ async def test_an_admin_honours_against_the_provider_from_the_order(service: Ser
     assert (refused.status, await service.status_of(order.order_id)) == (403, "failed")
     assert "Your role does not allow this." in words(refused.body)
     done = await (await signed_in(service, "admin")).act(path, **fields)
-    assert "Flag honour." in words(done.body)
+    told = words(done.body)
+    assert "Flag honoured." in told
+    assert "Flag honoured: Late payment" in told
+    assert "Failed became paid #3 override An operator honoured the ended order and overrode the" in told
     assert await service.status_of(order.order_id) == "paid"
 
 

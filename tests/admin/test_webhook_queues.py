@@ -28,6 +28,7 @@ async def test_endpoints_show_how_they_fare_and_the_failing_ones_alone_on_demand
         account, other = await put_account(conn), await put_account(conn)
         await put_endpoint(conn, account, url="https://well.example.com/hook")
         await put_endpoint(conn, account, url="https://worse.example.com/hook", failures=3)
+        await put_endpoint(conn, account, url="https://tried.example.com/hook", failed_at=clock.utc_now())
         gone = await put_endpoint(
             conn, other, url="https://gone.example.com/hook", disabled="the endpoint answered 410 Gone"
         )
@@ -36,9 +37,13 @@ async def test_endpoints_show_how_they_fare_and_the_failing_ones_alone_on_demand
     everything = words((await desk.get("/admin/webhooks")).body)
     assert "Disabled the endpoint answered 410 Gone" in everything
     assert "well.example.com/hook Active" in everything
+    assert "tried.example.com/hook Failing" in everything
     failing = words((await desk.get("/admin/webhooks?failing=true")).body)
     assert "well.example.com" not in failing
     assert "worse.example.com/hook Failing" in failing
+    assert "tried.example.com/hook Failing" in failing
+    assert "Failing 3" in failing
+    assert "Failing webhooks 3 1 dead letters" in words((await desk.get("/admin")).body)
     mine = words((await desk.get(f"/admin/webhooks?account={ids.prefixed('acc', account)}")).body)
     assert "gone.example.com" not in mine
     assert (await desk.get("/admin/webhooks?account=nobody")).status == 400
@@ -78,18 +83,68 @@ async def test_a_window_is_counted_before_it_is_sent_again(service: Service) -> 
     )
     counted = await send(desk, path, *window)
     assert counted.status == 200
-    assert "1 delivery in this window. The customer's system receives each" in words(counted.body)
+    assert "1 delivery in this period. The customer's system receives each" in words(counted.body)
     confirming = counted.body.decode().split(f'action="{path}"')[2].partition("</form>")[0]
     assert re.findall(r'type="hidden" name="(?!csrf)(\w+)" value="([^"]*)"', confirming) == list(window)
     assert await statuses(service) == ["dlq", "dlq"]
     sent = await send(desk, path, *window, ("confirmed", "true"))
     assert sent.status == 303
-    assert "1 deliveries are queued" in words((await desk.get(sent.headers["Location"])).body)
+    assert "1 delivery is queued and on its way." in words((await desk.get(sent.headers["Location"])).body)
     assert await statuses(service) == ["dlq", "pending"]
     empty = await send(desk, path, ("since", "2026-05-22T10:00"), ("until", "x"), ("statuses", "dlq"))
     assert empty.status == 400
     assert 'value="2026-05-22T10:00"' in empty.body.decode()
     assert "To: a time such as" in words(empty.body)
+
+
+async def test_what_waits_for_an_endpoint_is_told_on_its_page_in_the_words_of_the_drawer(
+    service: Service,
+) -> None:
+    later = clock.utc_now() + timedelta(minutes=4)
+    async with service.pool.acquire() as conn:
+        account = await put_account(conn)
+        tried = await put_endpoint(conn, account, failed_at=clock.utc_now())
+        await put_delivery(conn, tried, status="failed", due_at=later)
+        await put_delivery(conn, tried, status="failed")
+        paused = await put_endpoint(conn, account, paused=True)
+        await put_delivery(conn, paused, status="pending", due_at=later)
+        dead = await put_delivery(conn, paused)
+        deleted = await put_endpoint(conn, account, deleted=True)
+        await put_delivery(conn, deleted, status="pending")
+        await put_delivery(conn, deleted)
+    desk = await signed_in(service, "support")
+    pages = [
+        words((await desk.get(f"/admin/webhooks/{each.public_id}")).body) for each in (tried, paused, deleted)
+    ]
+    assert "test.ping Retrying, 1 of 6 HTTP 500" in pages[0]
+    assert "test.ping Discarded HTTP 500" in pages[0]
+    assert "0 delivered, 1 still to send, 0 dead letters" in pages[0]
+    assert "Nothing is sent now: the endpoint is paused. What is still to send is kept" in pages[1]
+    assert "test.ping Held: the endpoint is paused HTTP 500" in pages[1]
+    assert "test.ping Not sent: the endpoint is deleted HTTP 500" in pages[2]
+    assert "nothing is sent to it again" in pages[2]
+    assert "Send again" not in pages[2]
+    assert "Send everything of a period again" not in pages[2]
+    letters = words((await desk.get("/admin/webhooks/dlq")).body)
+    assert letters.count("Requeue Discard") == 1
+    assert "endpoint deleted Discard" in letters
+    sent = await desk.act(f"/admin/webhooks/deliveries/{dead}/replay")
+    told = words((await desk.get(sent.headers["Location"])).body)
+    assert (
+        f"{dead} is kept, and is sent when the customer resumes the endpoint: the endpoint is paused." in told
+    )
+
+
+async def test_dead_letters_for_a_disabled_endpoint_are_requeued_and_kept(service: Service) -> None:
+    async with service.pool.acquire() as conn:
+        disabled = await put_endpoint(conn, await put_account(conn), disabled="50 deliveries in a row failed")
+        dead = [await put_delivery(conn, disabled) for _ in range(2)]
+    desk = await signed_in(service, "support")
+    done = await send(
+        desk, "/admin/webhooks/dlq/selected", ("act", "requeue"), *(("selected", each) for each in dead)
+    )
+    told = words((await desk.get(done.headers["Location"])).body)
+    assert "0 sent again. 2 kept: their endpoints are paused or disabled" in told
 
 
 async def test_one_delivery_is_sent_again_from_its_endpoints_page(service: Service) -> None:
@@ -144,7 +199,7 @@ async def test_a_window_of_dead_letters_is_counted_before_anything_is_done(servi
         "act": "requeue",
     }
     counted = await desk.act("/admin/webhooks/dlq/window", **fields)
-    assert "3 in this window. The next button sends 3." in words(counted.body)
+    assert "3 in this period. The next button sends 3." in words(counted.body)
     confirming = counted.body.decode().split('action="/admin/webhooks/dlq/window"')[2].partition("</form>")[0]
     fixed = re.findall(r'type="hidden" name="(?!csrf)(\w+)" value="([^"]*)"', confirming)
     assert dict(fixed) == fields, "the second button does what was counted, not what was typed since"

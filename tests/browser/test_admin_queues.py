@@ -183,7 +183,7 @@ async def test_everything_works_without_scripts(
     await page.get_by_role("link", name="Failing webhooks").click()
     await page.locator("a[data-row]").first.click()
     await page.get_by_role("button", name="Count them").click()
-    await expect(page.get_by_role("status").first).to_contain_text("in this window")
+    await expect(page.get_by_role("status").first).to_contain_text("in this period")
     await page.goto("/admin/products/team_manual")
     await page.get_by_label("Price").fill("250.00")
     await page.get_by_role("button", name="Look at the change").click()

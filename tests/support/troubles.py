@@ -18,19 +18,19 @@ ATTACK = "<script>alert(1)</script>{{7*7}}'\"><img src=x onerror=alert(2)>"
 
 ENDPOINT = """
 INSERT INTO webhook_endpoints (account_id, endpoint_id, url, events, description, active, secret_prefix,
-                               secret_sealed, consecutive_failures, last_failure_at, disabled_at,
-                               disabled_reason, created_at)
-VALUES ($1, $2, $3, '{crypto.order.paid}', $4, $5::text IS NULL, 'whsec_AAEC', '\\x00', $6, $7, $8, $5, $7)
+                               secret_sealed, consecutive_failures, last_failure_at, last_success_at,
+                               disabled_at, disabled_reason, deleted_at, created_at)
+VALUES ($1, $2, $3, '{crypto.order.paid}', $4, $5, 'whsec_AAEC', '\\x00', $6, $7, $8, $9, $10, $11, $12)
 """
 EVENT = """
-INSERT INTO webhook_events (account_id, event_id, event_type, body, created_at)
-VALUES ($1, $2, 'test.ping', '{}', $3)
+INSERT INTO webhook_events (account_id, event_id, event_type, order_id, body, created_at)
+VALUES ($1, $2, $4, $5, '{}', $3)
 """
 DELIVERY = """
 INSERT INTO webhook_deliveries (account_id, delivery_id, endpoint_id, event_id, event_type, status, attempts,
                                 attempt_no, last_attempt_at, last_response_status, last_response_excerpt,
-                                last_error, created_at)
-VALUES ($1, $2, $3, $4, 'test.ping', $5, 1, 1, $7, 500, $6, 'HTTP 500', $7)
+                                last_error, created_at, due_at)
+VALUES ($1, $2, $3, $4, $8, $5, 1, 1, $7, 500, $6, 'HTTP 500', $7, $9)
 """
 ATTEMPT = """
 INSERT INTO webhook_attempts (account_id, delivery_id, attempt_no, started_at, elapsed_ms, status, excerpt)
@@ -66,10 +66,14 @@ async def put_endpoint(
     *,
     url: str = "https://example.com/hook",
     disabled: str | None = None,
+    paused: bool = False,
+    deleted: bool = False,
     failures: int = 0,
+    failed_at: datetime | None = None,
+    succeeded_at: datetime | None = None,
     at: datetime | None = None,
 ) -> Endpoint:
-    """An endpoint; one with a reason is disabled."""
+    """An endpoint; one with a reason is disabled. One with dead deliveries failed when it was made."""
     at = at or clock.utc_now()
     endpoint = Endpoint(account_id, ids.uuid7())
     await conn.execute(
@@ -78,10 +82,14 @@ async def put_endpoint(
         endpoint.endpoint_id,
         url,
         "for tests",
-        disabled,
+        not (disabled or paused or deleted),
         failures,
-        at,
+        failed_at or (at if failures or disabled else None),
+        succeeded_at,
         at if disabled else None,
+        disabled,
+        at if deleted else None,
+        at,
     )
     return endpoint
 
@@ -93,13 +101,26 @@ async def put_delivery(
     status: str = "dlq",
     excerpt: str = "out of order",
     at: datetime | None = None,
+    due_at: datetime | None = None,
+    order_id: str | None = None,
 ) -> str:
-    """A delivery with one attempt; its id as it is written."""
+    """A delivery with one failed attempt, about a paid order where one is named; its id as it is written."""
     at = at or clock.utc_now() - timedelta(minutes=5)
     event_id, delivery_id = ids.uuid7(), ids.uuid7()
-    await conn.execute(EVENT, endpoint.account_id, event_id, at)
+    event_type = "crypto.order.paid" if order_id else "test.ping"
+    account_id = endpoint.account_id
+    await conn.execute(EVENT, account_id, event_id, at, event_type, order_id)
     await conn.execute(
-        DELIVERY, endpoint.account_id, delivery_id, endpoint.endpoint_id, event_id, status, excerpt, at
+        DELIVERY,
+        account_id,
+        delivery_id,
+        endpoint.endpoint_id,
+        event_id,
+        status,
+        excerpt,
+        at,
+        event_type,
+        due_at,
     )
     await conn.execute(ATTEMPT, endpoint.account_id, delivery_id, at, excerpt)
     return ids.prefixed("wdl", delivery_id)

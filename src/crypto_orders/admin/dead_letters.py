@@ -11,7 +11,7 @@ from starlette.responses import Response
 from crypto_orders.admin.lists import Needle, account_of, address, capped, field_of, moment, paging
 from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
+from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_done
 from crypto_orders.admin.webhooks import delivery_rows, tabs
 from crypto_orders.domain.errors import BadRequest, Conflict, DomainError, NotFound
 from crypto_orders.kit import ids
@@ -28,13 +28,10 @@ ACTED: Final = {"requeue": "sent again", "discard": "taken off the queue"}
 
 
 class DeadQuery(Struct, frozen=True, kw_only=True):
-    """Whose dead letters, and what was done just now."""
+    """Whose dead letters."""
 
     account: Needle | None = None
     cursor: str | None = None
-    done: Act | None = None
-    count: int = 0
-    left: int = 0
 
 
 class SelectionForm(Form, frozen=True, kw_only=True):
@@ -57,6 +54,31 @@ class WindowForm(Form, frozen=True, kw_only=True):
     confirmed: bool = False
 
 
+class Acted(Struct, frozen=True):
+    """What was done to some dead letters.
+
+    To `count` of them; `kept` of these wait for an endpoint that is paused or disabled. `left` stayed as they
+    are.
+    """
+
+    act: Act
+    count: int
+    kept: int
+    left: int
+
+    @property
+    def words(self) -> str:
+        """That, for whoever did it."""
+        told = [f"{self.count - self.kept} {ACTED[self.act]}."]
+        if self.kept:
+            told.append(
+                f"{self.kept} kept: their endpoints are paused or disabled, and are sent them when resumed."
+            )
+        if self.left:
+            told.append(f"{self.left} were not in the queue any more, or their endpoint is deleted.")
+        return " ".join(told)
+
+
 class Counted(Struct, frozen=True, kw_only=True):
     """What a window holds, and what the next button does to it."""
 
@@ -77,13 +99,7 @@ class Counted(Struct, frozen=True, kw_only=True):
 
 async def show_dead_letters(call: AdminCall[None, DeadQuery]) -> Response:
     """The dead-letter queue of one account or of all, the newest first."""
-    query = call.query
-    done = None
-    if query.done is not None:
-        done = f"{query.count} {ACTED[query.done]}."
-        if query.left:
-            done += f" {query.left} were not in the queue any more, or their endpoint is deleted."
-    return await _dead_page(call, account=query.account, after=query.cursor, done=done)
+    return await _dead_page(call, account=call.query.account, after=call.query.cursor)
 
 
 async def act_on_selection(call: AdminCall[SelectionForm, None]) -> Response:
@@ -92,10 +108,10 @@ async def act_on_selection(call: AdminCall[SelectionForm, None]) -> Response:
     audited(call, "work_dead_letters", None, act=form.act, selected=form.selected)
     try:
         act, chosen = _chosen(form)
-        acted, left = await _act(call, act, chosen)
+        acted = await _act(call, act, chosen)
     except DomainError as error:
         return await _dead_page(call, account=form.account, refusal=refusal_of(error, "dead-webhooks"))
-    return see_other(address(PATH, account=form.account, done=act, count=acted, left=left or None))
+    return see_done(call, address(PATH, account=form.account), acted.words)
 
 
 def _chosen(form: SelectionForm) -> tuple[Act, list[UUID]]:
@@ -133,26 +149,22 @@ async def act_on_window(call: AdminCall[WindowForm, None]) -> Response:
         if not form.confirmed:
             counted = Counted(count=len(found), most=most, act=form.act)
             return await _dead_page(call, account=form.account, form=form, counted=counted)
-        acted, left = await _act(call, form.act, found)
+        acted = await _act(call, form.act, found)
     except DomainError as error:
         refusal = refusal_of(error, "dead-webhooks")
         return await _dead_page(call, account=form.account, form=form, refusal=refusal)
-    return see_other(address(PATH, account=form.account, done=form.act, count=acted, left=left or None))
+    return see_done(call, address(PATH, account=form.account), acted.words)
 
 
-async def _act(call: AdminCall[Any, Any], act: Act, chosen: Sequence[UUID]) -> tuple[int, int]:
-    """Do it to each, one after the other: how many it was done to, and how many were left.
-
-    One alone that is refused says why.
-    """
-    left = 0
+async def _act(call: AdminCall[Any, Any], act: Act, chosen: Sequence[UUID]) -> Acted:
+    """Do it to each, one after the other. One alone that is refused says why."""
+    left, requeued = 0, list[UUID]()
     for delivery_id in chosen:
         shown_id = ids.prefixed("wdl", delivery_id)
         try:
             if act == "requeue":
-                await delivering.requeue(
-                    call.deps.pool, delivery_id, audited(call, "requeue_dead_letter", shown_id)
-                )
+                entry = audited(call, "requeue_dead_letter", shown_id)
+                requeued.append((await delivering.requeue(call.deps.pool, delivery_id, entry)).endpoint_id)
             else:
                 await delivering.discard(
                     call.deps.pool, delivery_id, audited(call, "discard_dead_letter", shown_id)
@@ -161,7 +173,10 @@ async def _act(call: AdminCall[Any, Any], act: Act, chosen: Sequence[UUID]) -> t
             if len(chosen) == 1:
                 raise
             left += 1
-    return len(chosen) - left, left
+    async with call.deps.pool.acquire() as conn:
+        receivers = await deliveries.receivers(conn, requeued)
+    kept = sum(receivers[endpoint_id].holds for endpoint_id in requeued)
+    return Acted(act, len(chosen) - left, kept, left)
 
 
 async def _dead_page(
@@ -171,7 +186,6 @@ async def _dead_page(
     after: str | None = None,
     form: WindowForm | None = None,
     counted: Counted | None = None,
-    done: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
     async with call.deps.search_pool.acquire() as conn:
@@ -191,7 +205,6 @@ async def _dead_page(
         tabs=tabs("dlq", waiting, account),
         form=form or _last_week(now),
         counted=counted,
-        done=done,
         refusal=refusal,
         paging=paging(
             PATH,

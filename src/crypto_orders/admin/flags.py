@@ -1,13 +1,14 @@
-"""What waits for a person: the flags, the oldest open ones first, and closing one."""
+"""What waits for a person: the flags, the oldest open ones first, and resolving one."""
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from msgspec import Struct
 from starlette.responses import JSONResponse, Response
 
+from crypto_orders.admin.flag_words import KINDS, KindWords, resolved
 from crypto_orders.admin.lists import PAGE_ROWS, account_id_of, address, capped, paging
 from crypto_orders.admin.refusals import Refusal, refusal_of, unconfirmed
 from crypto_orders.admin.runbook import section
@@ -30,83 +31,6 @@ REASON_CHARS_MAX: Final = 2000
 REFERENCE_CHARS_MAX: Final = 200
 
 
-class KindWords(NamedTuple):
-    """What a kind of flag means to whoever meets one, and what is done about it."""
-
-    title: str
-    meaning: str
-    next_step: str
-
-
-KINDS: Final[Mapping[FlagKind, KindWords]] = {
-    FlagKind.LATE_PAYMENT: KindWords(
-        "Late payment",
-        "Money came for an order that had failed or was cancelled: the customer paid and has nothing.",
-        "Wait until the provider says finished. Then honour the order if it can still be delivered at that "
-        "price and no newer one was paid, else credit what arrived.",
-    ),
-    FlagKind.FAILED_WITH_MONEY: KindWords(
-        "Failed with money",
-        "A payment that had shown money failed, was refunded or expired.",
-        "Ask the provider. Finished after all: honour. Refunded: dismiss. Still failed: open a case there.",
-    ),
-    FlagKind.REVERSED_AFTER_PAID: KindWords(
-        "Reversed after paid",
-        "The payment that paid an order was reversed at the provider. The order stays paid.",
-        "Confirm in the provider's dashboard that the money is gone, agree with the customer, dismiss.",
-    ),
-    FlagKind.OVERPAID: KindWords(
-        "Overpaid",
-        "More arrived than was asked. The order is fine.",
-        "Once the provider says finished, credit the surplus.",
-    ),
-    FlagKind.ORDER_MISMATCH: KindWords(
-        "Order mismatch",
-        "The provider's words about this payment name another order. Nothing was moved.",
-        "Find both orders, compare with the provider's dashboard, tell engineering.",
-    ),
-    FlagKind.AMOUNT_MISMATCH: KindWords(
-        "Amount mismatch",
-        "The provider's price or currency for the payment is not the order's. Nothing was moved.",
-        "Compare with the provider's dashboard, tell engineering.",
-    ),
-    FlagKind.WRONG_ASSET: KindWords(
-        "Wrong asset",
-        "The payer sent another coin, or by another network, than was asked. Nothing was moved.",
-        "Look at the payment in the provider's dashboard, then override or dismiss with its case number.",
-    ),
-    FlagKind.REDEPOSIT: KindWords(
-        "Further deposit",
-        "More coins arrived at an address that had been used. They never move an order.",
-        "Once the provider says finished, credit what arrived.",
-    ),
-    FlagKind.PAYMENT_ADOPTED: KindWords(
-        "Payment adopted",
-        "A payment carries our order id and price, and we did not make it. It counts for the order.",
-        "Look whether somebody made it by hand at the provider, then dismiss.",
-    ),
-    FlagKind.UNMATCHED: KindWords(
-        "Unmatched notification",
-        "A signed notification about a payment that is not known as ours. It belongs to no order.",
-        "Look it up in the provider's dashboard; dismiss with what it was.",
-    ),
-    FlagKind.UNKNOWN_STATUS: KindWords(
-        "Unknown status",
-        "The provider used a word that we do not know. Nothing was moved.",
-        "Ask the provider what it means, tell engineering.",
-    ),
-    FlagKind.PROVIDER_MISMATCH: KindWords(
-        "Provider mismatch",
-        "The provider made another payment than we asked for. Its address was never shown.",
-        "Tell the provider, then dismiss; the customer starts a new order.",
-    ),
-    FlagKind.STUCK: KindWords(
-        "Stuck money",
-        "A payment with money in sight is still not settled, long after it should be.",
-        "Ask the provider; open a case there; leave the flag open until the answer.",
-    ),
-}
-
 VIA_WORDS: Final[Mapping[Via | None, str]] = {
     Via.IPN: "A notification said",
     Via.POLL: "The provider, when asked, said",
@@ -116,7 +40,7 @@ VIA_WORDS: Final[Mapping[Via | None, str]] = {
 
 DONE: Final[Mapping[str, str]] = {
     "honour": "Honoured: the order is paid, and the customer's system is told.",
-    "credited": "Closed as credited.",
+    "credited": "Resolved as credited.",
     "dismissed": "Dismissed.",
 }
 
@@ -147,7 +71,7 @@ class FlagRow(Struct, frozen=True, kw_only=True):
     times_seen: int
     runbook: str
     may_be_honoured: bool
-    resolution: str | None
+    resolved: str
     reason: str | None
     reference: str | None
     resolved_at: datetime | None
@@ -169,7 +93,7 @@ class DoneQuery(Struct, frozen=True):
 
 
 class ResolveForm(Form, frozen=True, kw_only=True):
-    """How a flag is closed, and why. A credit has a reference; `override` honours against the provider."""
+    """How a flag is resolved, and why. A credit has a reference; `override` honours against the provider."""
 
     resolution: str = ""
     reason: str = ""
@@ -229,12 +153,12 @@ async def show_flags(call: AdminCall[None, FlagsQuery]) -> Response:
 
 
 async def show_flag(call: AdminCall[None, DoneQuery]) -> Response:
-    """One flag, the facts behind it, and how it can be closed."""
+    """One flag, the facts behind it, and how it can be resolved."""
     return await _flag_page(call, done=call.query.done)
 
 
 async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
-    """Close a flag once, with a reason; honouring one pays the ended order it is about."""
+    """Resolve a flag once, with a reason; honouring one pays the ended order it is about."""
     form, flag_id = call.body, call.uuid("flag_id")
     shown_id = ids.prefixed("flg", flag_id)
     entry = audited(
@@ -270,7 +194,7 @@ async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
 
 def _check_form(form: ResolveForm) -> None:
     if form.resolution not in DONE:
-        raise BadRequest("Choose how the flag is closed: honour, credited or dismissed.")
+        raise BadRequest("Choose how the flag is resolved: honour, credited or dismissed.")
     if not form.reason.strip():
         raise BadRequest("Say why: a colleague reads it in a year.")
     if len(form.reason) > REASON_CHARS_MAX or len(form.reference) > REFERENCE_CHARS_MAX:
@@ -330,7 +254,7 @@ def _row(flag: KeptFlag, names: Mapping[UUID, str]) -> FlagRow:
         times_seen=flag.times_seen,
         runbook=section(f"flag-{flag.kind.value}").address,
         may_be_honoured=flag.kind in HONOURABLE,
-        resolution=flag.resolution,
+        resolved=resolved(flag.resolution),
         reason=flag.reason,
         reference=flag.reference,
         resolved_at=flag.resolved_at,

@@ -5,7 +5,9 @@ from typing import Any, Final, cast
 import msgspec
 from starlette.responses import Response
 
-from crypto_orders.admin.order_answers import OUTCOMES, compared, more_on, refused_in_words
+from crypto_orders.admin import delivery_words
+from crypto_orders.admin.flag_words import resolved
+from crypto_orders.admin.order_answers import OUTCOMES, anchor_about, compared, more_on, refused_in_words
 from crypto_orders.admin.order_page import NOTHING_TYPED, Result, ShownIn, Typed, draw, read_view
 from crypto_orders.admin.order_query import PATH
 from crypto_orders.admin.refusals import unconfirmed
@@ -30,8 +32,8 @@ STATUS_CHARS_MAX: Final = 64
 
 RESOLUTIONS: Final = {
     "honour": "The order is paid now, and the customer's system is told.",
-    "credited": "The flag is closed with its credit. The order was left as it is.",
-    "dismissed": "The flag is closed. The order was left as it is.",
+    "credited": "The flag is resolved with its credit. The order was left as it is.",
+    "dismissed": "The flag is resolved. The order was left as it is.",
 }
 
 
@@ -59,7 +61,7 @@ class NoteForm(OrderForm, frozen=True, kw_only=True):
 
 
 class ResolveForm(OrderForm, frozen=True, kw_only=True):
-    """How a flag is closed, and why; `override` honours an order against the provider."""
+    """How a flag is resolved, and why; `override` honours an order against the provider."""
 
     resolution: str = ""
     reason: str = ""
@@ -78,7 +80,7 @@ async def ask_provider(call: AdminCall[OrderForm, None]) -> Response:
         return await _refused(call, refusal, "stuck-in-pending")
     # The outcome is the current payment's; what another payment's answer moved is told all the same.
     outcome = "applied" if told.applied else told.outcome
-    return await _answered(call, outcome, "stuck-in-pending", None, told.snapshot)
+    return await _answered(call, outcome, None, None, told.snapshot)
 
 
 async def replay_ipn(call: AdminCall[ReplayForm, None]) -> Response:
@@ -111,12 +113,12 @@ async def replay_ipn(call: AdminCall[ReplayForm, None]) -> Response:
         )
         applied = await operators.apply_ipn(services.deployment, claim, entry)
     except DomainError as refusal:
-        return await _refused(call, refusal, anchor, typed, payment_id)
+        return await _refused(call, refusal, anchor, typed, payment_id, form.provider_status)
     async with services.pool.acquire() as conn:
         order = await order_views.one(conn, order_id)
         known = await payments.snapshot_of(conn, order.order.account_id, payment_id) if order else None
     snapshot = known.snapshot.encode() if known and known.snapshot else None
-    return await _answered(call, applied.verdict.value, anchor, payment_id, snapshot)
+    return await _answered(call, applied.verdict.value, anchor, payment_id, snapshot, form.provider_status)
 
 
 async def set_note(call: AdminCall[NoteForm, None]) -> Response:
@@ -141,7 +143,7 @@ def _digest_in(text: str) -> bytes | None:
 
 
 async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
-    """Close a flag of the order, once and with a reason."""
+    """Resolve a flag of the order, once and with a reason."""
     order_id, flag_id, form = call.text("order_id"), call.uuid("flag_id"), call.body
     shown_id = ids.prefixed("flg", flag_id)
     typed = Typed(shown_id, _typed(form))
@@ -175,7 +177,7 @@ async def resolve_flag(call: AdminCall[ResolveForm, None]) -> Response:
         if isinstance(refusal, Forbidden) and may_override:
             why = Conflict(unconfirmed(may_override=True), resource="flag", field="override")
         return await _refused(call, why, anchor, typed)
-    lead = f"Flag {form.resolution}."
+    lead = f"Flag {resolved(form.resolution)}."
     return await _done(call, Result(tone="good", lead=lead, text=RESOLUTIONS[form.resolution]))
 
 
@@ -194,15 +196,19 @@ async def resend_webhook(call: AdminCall[OrderForm, None]) -> Response:
         async with call.deps.pool.acquire() as conn:
             shown = await order_views.one(conn, order_id)
             known = await deliveries.of_order(conn, shown.order.account_id, order_id) if shown else ()
-        if all(told.delivery.delivery_id != delivery_id for told in known):
+        meant = [told for told in known if told.delivery.delivery_id == delivery_id]
+        if not meant:
             raise NotFound
         await delivering.replay(call.deps.pool, None, delivery_id, entry)
     except DomainError as refusal:
         return await _refused(call, refusal, "dead-webhooks")
+    receiver, more = meant[0].receiver, section("dead-webhooks")
+    if receiver.holds:
+        why = delivery_words.why_held(receiver)
+        text = f"It goes out when the customer resumes the endpoint, with the same event id: {why}."
+        return await _done(call, Result(tone="info", lead="The webhook is kept.", text=text, more=more))
     text = "It goes out within a second, with the same event id; its attempts count anew."
-    return await _done(
-        call, Result(tone="good", lead="The webhook is sent again.", text=text, more=section("dead-webhooks"))
-    )
+    return await _done(call, Result(tone="good", lead="The webhook is sent again.", text=text, more=more))
 
 
 async def _done(call: AdminCall[Any, None], result: Result) -> Response:
@@ -211,19 +217,28 @@ async def _done(call: AdminCall[Any, None], result: Result) -> Response:
 
 
 async def _answered(
-    call: AdminCall[Any, None], outcome: str, anchor: str, payment_id: str | None, snapshot: bytes | None
+    call: AdminCall[Any, None],
+    outcome: str,
+    anchor: str | None,
+    payment_id: str | None,
+    snapshot: bytes | None,
+    claim: str = "",
 ) -> Response:
-    """What the provider's word did, and that word beside ours."""
+    """What the provider's word did, and that word beside ours and the operator's.
+
+    Without an anchor the section of the runbook is the one about the order's state.
+    """
     async with call.deps.pool.acquire() as conn:
         shown = await order_views.one(conn, call.text("order_id"))
     rows = ()
     if shown is not None:
         wanted = payment_id or shown.order.payment_id
         payment = next((each for each in shown.payments if each.payment_id == wanted), None)
-        rows = compared(shown.order, payment, snapshot)
+        rows = compared(shown.order, payment, snapshot, claim.strip().lower())
+        anchor = anchor or anchor_about(shown.order.status)
     tone, lead, text = OUTCOMES.get(outcome, ("warn", "Not moved.", f"The outcome is {outcome}."))
     return await _done(
-        call, Result(tone=tone, lead=lead, text=text, more=more_on(outcome, anchor), rows=rows)
+        call, Result(tone=tone, lead=lead, text=text, more=more_on(outcome, anchor or "states"), rows=rows)
     )
 
 
@@ -233,6 +248,7 @@ async def _refused(
     anchor: str,
     typed: Typed = NOTHING_TYPED,
     payment_id: str | None = None,
+    claim: str = "",
 ) -> Response:
     """Why it was refused, with what was typed kept; NotFound when the order itself is not there."""
     view = await read_view(call, call.text("order_id"))
@@ -248,7 +264,8 @@ async def _refused(
         wanted = payment_id or view.order.payment_id
         payment = next((p for p in known.payments if p.payment_id == wanted), None) if known else None
         snapshot = cast("msgspec.Raw | None", refusal.extras.get("snapshot"))
-        rows = compared(view.order, payment, bytes(snapshot) if snapshot is not None else None)
+        kept = bytes(snapshot) if snapshot is not None else None
+        rows = compared(view.order, payment, kept, claim.strip().lower())
     result = Result(tone="bad", lead=lead, text=text, more=more, rows=rows)
     return draw(call, view, call.body.shown_in, status=status, result=result, typed=typed)
 

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from crypto_orders.admin.delivery_words import why_held
 from crypto_orders.admin.runbook import Section, section
 from crypto_orders.domain.order import FlagKind, Source, Status
 from crypto_orders.pages import formats
@@ -88,12 +89,30 @@ def advise(shown: AdminShown, deliveries: Sequence[Told]) -> list[Advice]:
     kinds = dict.fromkeys(flag.kind for flag in shown.flags if flag.state == "open")
     advice = [Advice("warn", *_ABOUT_FLAGS[kind], section(f"flag-{kind.value}")) for kind in kinds]
     advice.append(_about_state(shown))
+    advice += _about_webhooks(deliveries)
+    urgent = [each for each in advice if each.tone in {"warn", "bad"}]
+    return urgent or advice
+
+
+def _about_webhooks(deliveries: Sequence[Told]) -> list[Advice]:
+    advice: list[Advice] = []
     if any(told.delivery.status == "dlq" for told in deliveries):
         lead = "The customer's system was not told."
         text = "Every attempt at a webhook failed. Have them repair their endpoint, then send it again."
         advice.append(Advice("warn", lead, text, section("dead-webhooks")))
-    urgent = [each for each in advice if each.tone in {"warn", "bad"}]
-    return urgent or advice
+    held = next((told for told in deliveries if _is_held(told)), None)
+    if held is not None:
+        tone = "warn" if held.receiver.disabled_reason else "info"
+        lead = "A webhook waits for its endpoint."
+        text = (
+            f"It is kept: {why_held(held.receiver)}. It is sent as soon as the customer resumes the endpoint."
+        )
+        advice.append(Advice(tone, lead, text, section("dead-webhooks")))
+    return advice
+
+
+def _is_held(told: Told) -> bool:
+    return told.receiver.holds and told.delivery.is_due and told.delivery.status != "in_flight"
 
 
 def _about_state(shown: AdminShown) -> Advice:

@@ -16,7 +16,7 @@ from crypto_orders.domain.errors import (
 )
 from crypto_orders.domain.ipn_signature import read_json_exact
 from crypto_orders.domain.operator import SCOPES_OF_ROLE
-from crypto_orders.domain.order import Order
+from crypto_orders.domain.order import Order, Status
 from crypto_orders.domain.payment import Payment
 from crypto_orders.domain.provider_payment import MalformedPayment, ProviderPayment, parse_payment
 from crypto_orders.domain.said import order_status_of
@@ -111,6 +111,21 @@ _MORE_ON_OUTCOMES: Final[Mapping[str, str]] = {
 }
 
 
+_MORE_ON_STATES: Final[Mapping[Status, str]] = {
+    Status.PENDING: "stuck-in-pending",
+    Status.CONFIRMING: "stuck-in-pending",
+    Status.PARTIAL: "partial",
+    Status.PAID: "states",
+    Status.FAILED: "why-failed",
+    Status.CANCELLED: "states",
+}
+
+
+def anchor_about(status: Status) -> str:
+    """Where the runbook tells what asking the provider about an order means."""
+    return _MORE_ON_STATES[status]
+
+
 def more_on(outcome: str, anchor: str) -> Section:
     """The section of the runbook about an outcome, or about the action that had it."""
     return section(_MORE_ON_OUTCOMES.get(outcome, anchor))
@@ -132,15 +147,22 @@ def refused_in_words(refusal: DomainError) -> tuple[int, str, str]:
             return 404, "This is not there any more.", "Load the order anew and look again."
 
 
-def compared(order: Order, payment: Payment | None, snapshot: bytes | None) -> tuple[Row, ...]:
-    """The provider's answer beside what we have; empty when there is none that can be read."""
+def compared(
+    order: Order, payment: Payment | None, snapshot: bytes | None, claim: str | None = None
+) -> tuple[Row, ...]:
+    """The provider's answer beside what we have; empty when there is none that can be read.
+
+    Before them stands `claim`, the provider's status as an operator named it.
+    """
     said = _read(snapshot)
     if said is None:
         return ()
     theirs_stands_for = order_status_of(said.payment_status)
-    status = f"{said.payment_status} ({theirs_stands_for or 'a word we do not know'})"
+    status = _meant(said.payment_status)
     ours = f"{payment.provider_status} ({order.status})" if payment else str(order.status)
     rows = [Row("Status", ours, status, theirs_stands_for is not order.status)]
+    if claim:
+        rows.insert(0, Row("You said", _meant(claim), status, claim != said.payment_status))
     if payment is not None:
         ours_in, theirs_in = payment.pay_currency, said.pay_currency or payment.pay_currency
         rows += [
@@ -151,6 +173,10 @@ def compared(order: Order, payment: Payment | None, snapshot: bytes | None) -> t
     rows.append(_price(order, said))
     rows.append(_texts("Order", order.order_id, said.order_id))
     return tuple(rows)
+
+
+def _meant(provider_status: str) -> str:
+    return f"{provider_status} ({order_status_of(provider_status) or 'a word we do not know'})"
 
 
 def _read(snapshot: bytes | None) -> ProviderPayment | None:
@@ -177,9 +203,17 @@ def _price(order: Order, said: ProviderPayment) -> Row:
     return Row(
         "Price",
         formats.fiat(order.price_cents, order.price_currency),
-        formats.crypto(said.price_amount, said.price_currency),
+        _fiat(said.price_amount, said.price_currency),
         is_other_amount or is_other_currency,
     )
+
+
+def _fiat(amount: Decimal | None, currency: str | None) -> str:
+    """A price as the provider says it, written like ours where it is whole cents."""
+    cents = amount * CENTS if amount is not None else None
+    if cents is None or currency is None or cents != int(cents):
+        return formats.crypto(amount, currency)
+    return formats.fiat(int(cents), currency.upper())
 
 
 def _texts(label: str, ours: str | None, theirs: str | None) -> Row:

@@ -9,9 +9,10 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
+from crypto_orders.admin import delivery_words
+from crypto_orders.admin.flag_words import name_of
 from crypto_orders.admin.order_query import FILTER_NAMES, PATH, Asked, address_of, without
 from crypto_orders.admin.order_view import Coins, received_of
-from crypto_orders.domain.delivery import ATTEMPTS_MAX
 from crypto_orders.domain.order import FlagKind, Status
 from crypto_orders.kit import ids
 from crypto_orders.store import order_lists
@@ -119,7 +120,7 @@ def _shown(name: str, value: str, account_names: Mapping[str, str]) -> str:
     if name == "account_id":
         return account_names.get(value, value)
     if name == "flag":
-        return "any open flag" if value == ANY_FLAG else value.replace("_", " ")
+        return dict(flag_choices()).get(value, value)
     return value
 
 
@@ -159,24 +160,16 @@ def row_of(
         product=order.product,
         webhook=_webhook(webhooks.get(order.order_id)),
         created_at=order.created_at,
-        open_flags=tuple(flag.kind.value.replace("_", " ") for flag in shown.flags if flag.state == "open"),
+        open_flags=tuple(name_of(flag.kind) for flag in shown.flags if flag.state == "open"),
     )
 
 
 def _webhook(summary: WebhookSummary | None) -> Cell | None:
     if summary is None:
         return None
-    match summary.state:
-        case "delivered":
-            return Cell("Delivered", "soft")
-        case "retrying":
-            return Cell(f"Retrying, {summary.attempts} of {ATTEMPTS_MAX}", "warn-text")
-        case "dead":
-            return Cell("Dead", "bad-text")
-        case "waiting":
-            return Cell("Under way", "soft")
-        case "discarded":
-            return Cell("Discarded", "soft")
+    words = delivery_words.SUMMARIES[summary.state]
+    text = delivery_words.retrying(summary.attempts) if summary.state == "retrying" else words.name
+    return Cell(text, {"warn": "warn-text", "bad": "bad-text"}.get(words.tone, "soft"))
 
 
 class Hidden(Struct, frozen=True):
@@ -215,7 +208,7 @@ async def what_hides(conn: Conn, asked: Asked, chips: Sequence[Chip]) -> list[Hi
 
 def flag_choices() -> list[tuple[str, str]]:
     """The kinds of flags as a form offers them."""
-    return [(ANY_FLAG, "any open flag"), *((kind.value, kind.value.replace("_", " ")) for kind in FlagKind)]
+    return [(ANY_FLAG, "any open flag"), *((kind.value, name_of(kind)) for kind in FlagKind)]
 
 
 def newest_address(asked: Asked) -> str:

@@ -6,6 +6,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from crypto_orders.admin.delivery_words import failure_in, succeeded_in
+from crypto_orders.admin.flag_words import name_of, resolved
+from crypto_orders.domain.delivery import ATTEMPTS_MAX
 from crypto_orders.domain.order import Event, Source, Status, Via
 from crypto_orders.store.deliveries import Told
 from crypto_orders.store.flag_lists import KeptFlag
@@ -28,11 +31,16 @@ _STATUS_ICONS: Final[dict[Status, str]] = {
     Status.CANCELLED: "ban",
 }
 
-_VIA_TEXTS: Final[dict[Via, str]] = {
-    Via.IPN: "a signed notification of the provider",
-    Via.POLL: "the provider, when we asked",
-    Via.OPERATOR: "an operator",
+ATTEMPTS_DRAWN_MAX: Final = ATTEMPTS_MAX
+"""The newest attempts at each delivery that the timeline tells; the webhooks below it list all."""
+
+_VIA_TEXTS: Final[dict[Via, tuple[str, str]]] = {
+    Via.IPN: ("By a signed notification of the provider", " that said "),
+    Via.POLL: ("By the provider's answer when we asked", ", which said "),
+    Via.OPERATOR: ("By an operator's replay, confirmed by the provider", ": "),
 }
+"""By which way a word of the provider came, and how that word is joined on."""
+
 _SOURCE_TEXTS: Final[dict[Source, str]] = {
     Source.CREATE: "the customer's checkout",
     Source.IPN: "the provider",
@@ -43,7 +51,10 @@ _SOURCE_TEXTS: Final[dict[Source, str]] = {
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """One line of the timeline. `before` and `after` are statuses where one changed; `words` say who and why.
+    """One line of the timeline.
+
+    `before` and `after` are statuses where one changed. `words` say who and why; `said` joins the
+    provider's own word to them.
 
     `source`, `via` and `actor` are the raw words of the API; `seq` numbers the order's own events.
     """
@@ -53,6 +64,7 @@ class Line(Struct, frozen=True, kw_only=True):
     tone: str
     title: str
     words: str
+    said: str = " that said "
     seq: int | None = None
     before: str | None = None
     after: str | None = None
@@ -84,15 +96,16 @@ def _events(shown: AdminShown) -> Iterator[Line]:
 
 def _of_event(event: Event, before: Status | None) -> Line:
     detail = event.detail
-    words = f"By {_VIA_TEXTS[event.via] if event.via else _SOURCE_TEXTS[event.source]}"
-    if detail.honour:
-        words = "An operator honoured the ended order"
+    words, said = _told(event)
     return Line(
         at=event.at,
         icon=_STATUS_ICONS[event.status],
         tone=STATUS_TONES[event.status],
-        title="Order started" if before is None else f"{before.value} became {event.status.value}",
+        title="Order started"
+        if before is None
+        else f"{before.value.capitalize()} became {event.status.value}",
         words=words,
+        said=said,
         seq=event.seq,
         before=before.value if before else None,
         after=event.status.value,
@@ -106,8 +119,22 @@ def _of_event(event: Event, before: Status | None) -> Line:
     )
 
 
+def _told(event: Event) -> tuple[str, str]:
+    """Who moved the order and by which way, and how the provider's word is joined on."""
+    detail = event.detail
+    if detail.honour and detail.override:
+        return "An operator honoured the ended order and overrode the provider", ", which said "
+    if detail.honour:
+        return "An operator honoured the ended order by the provider's answer", ", which said "
+    if detail.override:
+        return "By an operator, who overrode the provider", ": "
+    if event.via is not None:
+        return _VIA_TEXTS[event.via]
+    return f"By {_SOURCE_TEXTS[event.source]}", ", which said "
+
+
 def _of_flag(flag: KeptFlag) -> Iterator[Line]:
-    name = flag.kind.value.replace("_", " ")
+    name = name_of(flag.kind)
     seen = f", seen {flag.times_seen} times" if flag.times_seen > 1 else ""
     yield Line(
         at=flag.opened_at,
@@ -122,7 +149,7 @@ def _of_flag(flag: KeptFlag) -> Iterator[Line]:
             at=flag.resolved_at,
             icon="check",
             tone="neutral",
-            title=f"Flag {flag.resolution}: {name}",
+            title=f"Flag {resolved(flag.resolution)}: {name}",
             words=f"Reference {flag.reference}" if flag.reference else "Resolved",
             actor=flag.resolved_by,
             reason=flag.reason,
@@ -130,20 +157,15 @@ def _of_flag(flag: KeptFlag) -> Iterator[Line]:
 
 
 def _of_delivery(told: Told) -> Iterator[Line]:
-    delivery = told.delivery
-    if delivery.delivered_at is not None:
+    """The newest attempts that ended, whatever became of the delivery since."""
+    for attempt in told.attempts[-ATTEMPTS_DRAWN_MAX:]:
+        failure = failure_in(attempt)
+        if failure is None and not succeeded_in(attempt):
+            continue
         yield Line(
-            at=delivery.delivered_at,
+            at=attempt.started_at,
             icon="webhook",
-            tone="good",
-            title="Webhook delivered",
-            words=f"{delivery.event_type}, attempt {delivery.attempts}",
-        )
-    elif told.attempts and delivery.status in {"failed", "dlq"}:
-        yield Line(
-            at=told.attempts[-1].started_at,
-            icon="webhook",
-            tone="bad",
-            title=f"Webhook failed: {delivery.last_error or 'no answer'}",
-            words=f"{delivery.event_type}, attempt {delivery.attempts}",
+            tone="bad" if failure else "good",
+            title=f"Webhook failed: {failure}" if failure else "Webhook delivered",
+            words=f"{told.delivery.event_type}, attempt {attempt.attempt_no}",
         )

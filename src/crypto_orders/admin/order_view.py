@@ -9,12 +9,12 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from crypto_orders.admin import order_advice, order_timeline
+from crypto_orders.admin import delivery_words, order_advice, order_timeline
+from crypto_orders.admin.flag_words import name_of, resolved
 from crypto_orders.admin.order_advice import Advice
 from crypto_orders.admin.order_timeline import Line
 from crypto_orders.admin.runbook import Section, section
 from crypto_orders.domain.actions import payable
-from crypto_orders.domain.delivery import ATTEMPTS_MAX
 from crypto_orders.domain.order import FlagKind, Order
 from crypto_orders.domain.payment import Payment
 from crypto_orders.kit import ids
@@ -72,18 +72,25 @@ class PaymentView(Struct, frozen=True, kw_only=True):
 
 
 class FlagView(Struct, frozen=True, kw_only=True):
-    """A flag with its evidence; `may_honour` says whether honouring is a way to resolve its kind."""
+    """A flag with its evidence, and how it was resolved in a word.
+
+    `may_honour` says whether honouring is a way to resolve its kind.
+    """
 
     flag_id: str
     flag: KeptFlag
     name: str
     is_open: bool
+    resolved: str
     may_honour: bool
     more: Section
 
 
 class DeliveryView(Struct, frozen=True, kw_only=True):
-    """A webhook delivery, how it fares in words, and its attempts."""
+    """A webhook delivery, how it fares in words, and its attempts.
+
+    `earlier_error` is what a delivered one met before. `is_kept`: what is sent now waits for the endpoint.
+    """
 
     delivery_id: str
     event_type: str
@@ -92,6 +99,8 @@ class DeliveryView(Struct, frozen=True, kw_only=True):
     url: str
     attempts_made: int
     last_error: str | None
+    earlier_error: str | None
+    is_kept: bool
     next_attempt_at: datetime | None
     delivered_at: datetime | None
     created_at: datetime
@@ -225,58 +234,34 @@ def _flag(flag: KeptFlag) -> FlagView:
     return FlagView(
         flag_id=ids.prefixed("flg", flag.flag_id),
         flag=flag,
-        name=flag.kind.value.replace("_", " "),
+        name=name_of(flag.kind),
         is_open=flag.state == "open",
+        resolved=resolved(flag.resolution),
         may_honour=flag.kind in HONOURABLE,
         more=section(f"flag-{flag.kind.value}"),
     )
 
 
 def _delivery(told: Told) -> DeliveryView:
-    delivery = told.delivery
-    will_go_on = delivery.status in {"pending", "in_flight"} or _is_retried(told)
-    state, tone = _delivery_state(told)
+    delivery, receiver = told.delivery, told.receiver
+    words = delivery_words.words_of(delivery, receiver, told.attempts)
+    was_delivered = delivery.status == "delivered"
     return DeliveryView(
         delivery_id=ids.prefixed("wdl", delivery.delivery_id),
         event_type=delivery.event_type,
-        tone=tone,
-        state=state,
-        url=told.url,
+        tone=words.tone,
+        state=words.name,
+        url=receiver.url,
         attempts_made=delivery.attempts,
-        last_error=delivery.last_error,
-        next_attempt_at=delivery.next_attempt_at if will_go_on else None,
+        last_error=None if was_delivered else delivery.last_error,
+        earlier_error=delivery.last_error if was_delivered else None,
+        is_kept=receiver.holds,
+        next_attempt_at=delivery.next_attempt_at if delivery_words.goes_on(delivery, receiver) else None,
         delivered_at=delivery.delivered_at,
         created_at=delivery.created_at,
         attempts=told.attempts,
-        may_resend=delivery.status not in {"in_flight", "pending"},
+        may_resend=delivery.status not in {"in_flight", "pending"} and not receiver.deleted,
     )
-
-
-def _is_retried(told: Told) -> bool:
-    """Whether a failed delivery is tried again; a discarded one has no moment after its last attempt."""
-    delivery = told.delivery
-    return (
-        delivery.status == "failed"
-        and bool(told.attempts)
-        and delivery.next_attempt_at > told.attempts[-1].started_at
-    )
-
-
-def _delivery_state(told: Told) -> tuple[str, str]:
-    delivery = told.delivery
-    match delivery.status:
-        case "delivered":
-            return "Delivered", "good"
-        case "dlq":
-            return "Dead", "bad"
-        case "in_flight":
-            return "In flight", "info"
-        case "failed":
-            if not _is_retried(told):
-                return "Discarded", "neutral"
-            return f"Retrying, {delivery.attempts} of {ATTEMPTS_MAX}", "warn"
-        case "pending":
-            return "Pending", "neutral"
 
 
 def _ipn(last: LastIpn | None) -> IpnView | None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from crypto_orders.admin.flag_words import name_of
 from crypto_orders.domain.order import FlagKind
 from crypto_orders.kit.problem import Problem
 
@@ -52,7 +53,7 @@ SECTIONS: Final[Mapping[str, str]] = {
     "refused-operators": "operators",
     "refused-accounts": "accounts and keys",
     "refused-products": "products and prices",
-    **{f"flag-{kind}": kind.value.replace("_", " ") for kind in FlagKind},
+    **{f"flag-{kind}": name_of(kind).lower() for kind in FlagKind},
 }
 """The sections that these pages link, by their anchors."""
 

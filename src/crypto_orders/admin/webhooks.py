@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 from starlette.responses import Response
 
+from crypto_orders.admin import delivery_words
 from crypto_orders.admin.lists import (
     Needle,
     account_id_of,
@@ -20,13 +21,13 @@ from crypto_orders.admin.lists import (
 )
 from crypto_orders.admin.refusals import Refusal, refusal_of
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_other
+from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen, see_done
 from crypto_orders.domain.errors import BadRequest, DomainError, NotFound
 from crypto_orders.kit import clock, ids
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.store import deliveries, overview, webhook_health
 from crypto_orders.store.connection import Conn
-from crypto_orders.store.deliveries import Attempt, Delivery, DeliveryStatus, Window
+from crypto_orders.store.deliveries import Attempt, Delivery, DeliveryStatus, Receiver, Window
 from crypto_orders.store.webhook_health import Faring
 from crypto_orders.usecases import deliveries as delivering
 from crypto_orders.usecases.deliveries import REPLAY_WINDOW_MAX, Replayed
@@ -40,17 +41,12 @@ ROWS: Final = 25
 STATUSES: Final[tuple[DeliveryStatus, ...]] = ("delivered", "failed", "dlq")
 """What can be replayed; what waits or is in flight is sent anyway."""
 
-STATUS_WORDS: Final = {
-    "pending": ("Waiting", "neutral"),
-    "in_flight": ("In flight", "info"),
-    "delivered": ("Delivered", "good"),
-    "failed": ("Failed", "warn"),
-    "dlq": ("Dead letter", "bad"),
-}
-
 
 class EndpointRow(Struct, frozen=True, kw_only=True):
-    """An endpoint as it is drawn; the state says in a word how it fares."""
+    """An endpoint as it is drawn; the state says in a word how it fares.
+
+    `kept_because` says why it is sent nothing now, where its deliveries are kept for it.
+    """
 
     path: str
     webhook_id: str
@@ -59,13 +55,17 @@ class EndpointRow(Struct, frozen=True, kw_only=True):
     at: Faring
     state: str
     tone: str
+    kept_because: str | None
     delivered: str
-    waiting: str
+    to_send: str
     dlq: str
 
 
 class DeliveryRow(Struct, frozen=True, kw_only=True):
-    """A delivery as it is drawn, with the attempts at it."""
+    """A delivery as it is drawn, with the attempts at it.
+
+    `last_word` is what its last attempt met; `earlier`, of a delivered one, what an attempt before met.
+    """
 
     delivery_id: str
     path: str
@@ -76,7 +76,10 @@ class DeliveryRow(Struct, frozen=True, kw_only=True):
     at: Delivery
     word: str
     tone: str
+    last_word: str | None
+    earlier: str | None
     attempts: Sequence[Attempt]
+    is_deleted: bool
 
     @property
     def is_in_flight(self) -> bool:
@@ -93,12 +96,10 @@ class EndpointsQuery(Struct, frozen=True, kw_only=True):
 
 
 class EndpointQuery(Struct, frozen=True, kw_only=True):
-    """Which deliveries of the endpoint, and what was done just now."""
+    """Which deliveries of the endpoint."""
 
     status: DeliveryStatus | None = None
     cursor: str | None = None
-    queued: int | None = None
-    replayed: Needle | None = None
 
 
 class WindowForm(Form, frozen=True, kw_only=True):
@@ -157,6 +158,7 @@ def tabs(
 
 def _endpoint_row(at: Faring) -> EndpointRow:
     state, tone = _state_of(at)
+    receiver = Receiver(at.url, at.active, at.deleted_at is not None, at.disabled_reason)
     webhook_id, most = ids.prefixed("whk", at.endpoint_id), webhook_health.COUNTED_MAX
     account = ids.prefixed("acc", at.account_id)
     return EndpointRow(
@@ -165,10 +167,11 @@ def _endpoint_row(at: Faring) -> EndpointRow:
         account=account,
         account_path=f"/admin/accounts/{account}",
         at=at,
+        kept_because=delivery_words.why_held(receiver) if receiver.holds else None,
         state=state,
         tone=tone,
         delivered=capped(at.delivered, most),
-        waiting=capped(at.waiting, most),
+        to_send=capped(at.to_send, most),
         dlq=capped(at.dlq, most),
     )
 
@@ -180,18 +183,12 @@ def _state_of(at: Faring) -> tuple[str, str]:
         return "Disabled", "bad"
     if not at.active:
         return "Paused", "neutral"
-    return ("Failing", "warn") if at.consecutive_failures else ("Active", "good")
+    return ("Failing", "warn") if at.failing else ("Active", "good")
 
 
 async def show_webhook(call: AdminCall[None, EndpointQuery]) -> Response:
     """One endpoint with its deliveries, and sending a window of them again."""
-    query = call.query
-    done = None
-    if query.queued is not None:
-        done = f"{query.queued} deliveries are queued and on their way."
-    elif query.replayed is not None and ids.parse_prefixed("wdl", query.replayed) is not None:
-        done = f"{query.replayed} is queued and on its way."
-    return await _endpoint_page(call, status=query.status, after=query.cursor, done=done)
+    return await _endpoint_page(call, status=call.query.status, after=call.query.cursor)
 
 
 async def replay_window(call: AdminCall[WindowForm, None]) -> Response:
@@ -218,14 +215,17 @@ async def replay_window(call: AdminCall[WindowForm, None]) -> Response:
     except DomainError as error:
         return await _endpoint_page(call, form=form, refusal=refusal_of(error, "dead-webhooks"))
     if form.confirmed:
-        return see_other(f"{PATH}/{shown_id}?queued={replayed.queued}")
+        what = "1 delivery" if replayed.queued == 1 else f"{replayed.queued:,} deliveries"
+        words = await _queued(call, endpoint_id, what, is_one=replayed.queued == 1)
+        return see_done(call, f"{PATH}/{shown_id}", words)
     return await _endpoint_page(call, form=form, counted=replayed)
 
 
 def _window_of(form: WindowForm) -> Window:
     statuses = tuple[DeliveryStatus, ...](status for status in STATUSES if status in form.statuses)
     if not statuses:
-        raise BadRequest("Choose which deliveries: delivered, failed or dead letters.")
+        words = ", ".join(delivery_words.STATUSES[status] for status in STATUSES)
+        raise BadRequest(f"Choose which deliveries: {words}.")
     return Window(
         since=moment(form.since, name="From"), until=moment(form.until, name="To"), statuses=statuses
     )
@@ -247,7 +247,18 @@ async def replay_delivery(call: AdminCall[Form, None]) -> Response:
     except DomainError as error:
         refusal = refusal_of(error, "dead-webhooks")
         return await _endpoint_page(call, endpoint_id=known.endpoint_id, refusal=refusal)
-    return see_other(address(f"{PATH}/{endpoint}", replayed=shown_id))
+    words = await _queued(call, known.endpoint_id, shown_id, is_one=True)
+    return see_done(call, f"{PATH}/{endpoint}", words)
+
+
+async def _queued(call: AdminCall[Any, Any], endpoint_id: UUID, what: str, *, is_one: bool) -> str:
+    """What becomes of deliveries that were queued just now."""
+    async with call.deps.pool.acquire() as conn:
+        receiver = (await deliveries.receivers(conn, [endpoint_id])).get(endpoint_id)
+    if receiver is not None and receiver.holds:
+        kept = "is kept, and is sent" if is_one else "are kept, and are sent"
+        return f"{what} {kept} when the customer resumes the endpoint: {delivery_words.why_held(receiver)}."
+    return f"{what} is queued and on its way." if is_one else f"{what} are queued and on their way."
 
 
 async def _endpoint_page(
@@ -258,7 +269,6 @@ async def _endpoint_page(
     after: str | None = None,
     form: WindowForm | None = None,
     counted: Replayed | None = None,
-    done: str | None = None,
     refusal: Refusal | None = None,
 ) -> Response:
     async with call.deps.search_pool.acquire() as conn:
@@ -280,12 +290,11 @@ async def _endpoint_page(
         rows=rows,
         now=now,
         status_shown=status,
-        status_words=STATUS_WORDS,
+        status_words=delivery_words.STATUSES,
         replayable=STATUSES,
         form=form or _last_day(now),
         days_max=REPLAY_WINDOW_MAX.days,
         counted=counted,
-        done=done,
         refusal=refusal,
         paging=paging(
             row.path,
@@ -293,7 +302,7 @@ async def _endpoint_page(
             after=after,
             following=found.next_cursor,
             words={"status": "Status"},
-            shown={"status": STATUS_WORDS[status][0]} if status else None,
+            shown={"status": delivery_words.STATUSES[status]} if status else None,
         ),
     )
 
@@ -310,22 +319,40 @@ async def delivery_rows(
 ) -> list[DeliveryRow]:
     """Deliveries as they are drawn, each with its attempts and where it goes."""
     attempts = await webhook_health.attempts(conn, [(each.account_id, each.delivery_id) for each in found])
-    urls = await webhook_health.urls(conn, [each.endpoint_id for each in found])
+    receivers = await deliveries.receivers(conn, [each.endpoint_id for each in found])
     return [
-        DeliveryRow(
-            delivery_id=ids.prefixed("wdl", each.delivery_id),
-            path=f"{PATH}/deliveries/{ids.prefixed('wdl', each.delivery_id)}",
-            url=urls.get(each.endpoint_id),
-            webhook=f"{PATH}/{ids.prefixed('whk', each.endpoint_id)}",
-            account_path=f"/admin/accounts/{account_id_of(each.account_id)}",
-            account_name=(names or {}).get(each.account_id),
-            at=each,
-            word=STATUS_WORDS[each.status][0],
-            tone=STATUS_WORDS[each.status][1],
-            attempts=attempts.get(each.delivery_id, ()),
+        _delivery_row(
+            each,
+            receivers.get(each.endpoint_id),
+            attempts.get(each.delivery_id, ()),
+            (names or {}).get(each.account_id),
         )
         for each in found
     ]
+
+
+def _delivery_row(
+    at: Delivery, receiver: Receiver | None, attempts: Sequence[Attempt], account_name: str | None
+) -> DeliveryRow:
+    delivery_id = ids.prefixed("wdl", at.delivery_id)
+    words = delivery_words.words_of(at, receiver, attempts)
+    answer = f"HTTP {at.last_response_status}" if at.last_response_status is not None else None
+    was_delivered = at.status == "delivered"
+    return DeliveryRow(
+        delivery_id=delivery_id,
+        path=f"{PATH}/deliveries/{delivery_id}",
+        url=receiver.url if receiver else None,
+        webhook=f"{PATH}/{ids.prefixed('whk', at.endpoint_id)}",
+        account_path=f"/admin/accounts/{account_id_of(at.account_id)}",
+        account_name=account_name,
+        at=at,
+        word=words.name,
+        tone=words.tone,
+        last_word=answer if was_delivered else at.last_error or answer,
+        earlier=at.last_error if was_delivered else None,
+        attempts=attempts,
+        is_deleted=receiver is not None and receiver.deleted,
+    )
 
 
 ENDPOINTS: tuple[Endpoint[AdminServices, Operator, Any, Any], ...] = (

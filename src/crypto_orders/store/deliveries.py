@@ -1,5 +1,6 @@
 """Deliveries of webhook events as customers and support see them, and sending them again."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -18,13 +19,15 @@ DeliveryStatus = Literal["pending", "in_flight", "delivered", "failed", "dlq"]
 DELIVERY_COLUMNS = """d.account_id, d.delivery_id, d.endpoint_id, d.event_id, d.event_type, d.status, d.attempts,
        CASE WHEN d.status <> 'in_flight' AND d.due_at IS NOT NULL THEN d.due_at
             ELSE coalesce(d.last_attempt_at, d.created_at) END AS next_attempt_at,
+       d.due_at IS NOT NULL AS is_due,
        d.last_response_status, d.last_response_excerpt, d.last_error, d.delivered_at, d.created_at"""
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
     """One event on its way to one endpoint. `attempts` counts since it was last replayed.
 
-    `failed` with an attempt to come is tried again; `failed` without was discarded from the dead-letter queue.
+    `is_due`: an attempt is to come, at once or later. `failed` and due is tried again; `failed` and not due was
+    discarded from the dead-letter queue.
     """
 
     account_id: UUID
@@ -35,6 +38,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     status: DeliveryStatus
     attempts: int
     next_attempt_at: datetime
+    is_due: bool
     last_response_status: int | None
     last_response_excerpt: str | None
     last_error: str | None
@@ -53,11 +57,29 @@ class Attempt(Struct, frozen=True, kw_only=True):
     excerpt: str | None
 
 
+class Receiver(Struct, frozen=True):
+    """Where deliveries go, and whether anything is sent there now.
+
+    What an endpoint that is paused or disabled does not get is kept until its customer resumes it; a deleted one
+    is never sent anything again. `disabled_reason` is None for one that the customer paused.
+    """
+
+    url: str
+    active: bool
+    deleted: bool
+    disabled_reason: str | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether deliveries are kept for it."""
+        return not self.active and not self.deleted
+
+
 class Told(Struct, frozen=True, kw_only=True):
     """A delivery of an order's event, with where it goes and every attempt, the oldest first."""
 
     delivery: Delivery
-    url: str
+    receiver: Receiver
     attempts: tuple[Attempt, ...]
 
 
@@ -71,6 +93,7 @@ def _delivery(row: Row) -> Delivery:
         status=row["status"],
         attempts=row["attempts"],
         next_attempt_at=row["next_attempt_at"],
+        is_due=row["is_due"],
         last_response_status=row["last_response_status"],
         last_response_excerpt=row["last_response_excerpt"],
         last_error=row["last_error"],
@@ -119,8 +142,10 @@ async def dead(conn: Conn, *, account_id: UUID | None, limit: int, after: str | 
     )
 
 
+RECEIVER_COLUMNS = "e.url, e.active, e.deleted_at IS NOT NULL AS deleted, e.disabled_reason"
+
 OF_ORDER = f"""
-SELECT {DELIVERY_COLUMNS}, e.url,
+SELECT {DELIVERY_COLUMNS}, {RECEIVER_COLUMNS},
        (SELECT json_agg(a ORDER BY a.attempt_no)
           FROM (SELECT attempt_no, started_at, elapsed_ms, status, error, excerpt
                   FROM webhook_attempts
@@ -141,9 +166,30 @@ async def of_order(conn: Conn, account_id: UUID, order_id: str) -> tuple[Told, .
     """The deliveries of an order's events, the oldest first, each with its newest hundred attempts."""
     rows = await conn.fetch(OF_ORDER, account_id, order_id)
     return tuple(
-        Told(delivery=_delivery(row), url=row["url"], attempts=_attempts(row["attempt_log"] or "[]"))
+        Told(
+            delivery=_delivery(row),
+            receiver=_receiver(row),
+            attempts=_attempts(row["attempt_log"] or "[]"),
+        )
         for row in rows
     )
+
+
+RECEIVERS = f"""
+SELECT e.endpoint_id, {RECEIVER_COLUMNS}
+  FROM unnest($1::uuid[]) AS wanted (endpoint_id)
+  JOIN webhook_endpoints e USING (endpoint_id)
+"""
+
+
+async def receivers(conn: Conn, endpoints: Iterable[UUID]) -> Mapping[UUID, Receiver]:
+    """Where the deliveries to some endpoints go."""
+    rows = await conn.fetch(RECEIVERS, sorted(set(endpoints)))
+    return {row["endpoint_id"]: _receiver(row) for row in rows}
+
+
+def _receiver(row: Row) -> Receiver:
+    return Receiver(row["url"], row["active"], row["deleted"], row["disabled_reason"])
 
 
 GET = f"""

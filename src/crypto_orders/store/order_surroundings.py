@@ -19,24 +19,36 @@ async def account_names(conn: Conn, account_ids: Iterable[UUID]) -> dict[UUID, s
     return {row["account_id"]: row["name"] for row in rows}
 
 
-WebhookState = Literal["dead", "retrying", "waiting", "discarded", "delivered"]
+WebhookState = Literal["dead", "retrying", "held", "waiting", "unsent", "discarded", "delivered"]
 
 # What needs a person stands first: an order shows the first of its deliveries' states.
-_WORST_FIRST: tuple[WebhookState, ...] = ("dead", "retrying", "waiting", "discarded", "delivered")
+_WORST_FIRST: tuple[WebhookState, ...] = (
+    "dead",
+    "retrying",
+    "held",
+    "waiting",
+    "unsent",
+    "discarded",
+    "delivered",
+)
 
 
 class WebhookSummary(Struct, frozen=True):
-    """How the deliveries of an order's events fare: the state of the worst one, and its attempts so far."""
+    """How the deliveries of an order's events fare: the state of the worst one, and its attempts so far.
+
+    `held` ones are kept until the customer resumes the endpoint; `unsent` ones wait for one that is deleted.
+    """
 
     state: WebhookState
     attempts: int
 
 
 WEBHOOKS = """
-SELECT w.order_id, d.status, d.attempts, d.due_at IS NOT NULL AS is_due
+SELECT w.order_id, d.status, d.attempts, d.due_at IS NOT NULL AS is_due, e.active, e.deleted_at IS NOT NULL AS deleted
   FROM unnest($1::uuid[], $2::text[]) AS page (account_id, order_id)
   JOIN webhook_events w ON w.account_id = page.account_id AND w.order_id = page.order_id
   JOIN webhook_deliveries d ON d.account_id = w.account_id AND d.event_id = w.event_id
+  JOIN webhook_endpoints e ON e.account_id = d.account_id AND e.endpoint_id = d.endpoint_id
 """
 
 
@@ -60,8 +72,14 @@ def _state(row: Row) -> WebhookState:
             return "delivered"
         case "dlq":
             return "dead"
+        case "failed" if not row["is_due"]:
+            return "discarded"
+        case "failed" | "pending" if row["deleted"]:
+            return "unsent"
+        case "failed" | "pending" if not row["active"]:
+            return "held"
         case "failed":
-            return "retrying" if row["is_due"] else "discarded"
+            return "retrying"
         case _:
             return "retrying" if row["attempts"] > 1 else "waiting"
 

@@ -159,10 +159,7 @@ WAITING = """
 SELECT (SELECT count(*) FROM (SELECT FROM flags WHERE state = 'open' LIMIT $1) AS f) AS flags,
        (SELECT min(opened_at) FROM flags WHERE state = 'open') AS oldest_flag_at,
        (SELECT count(*) FROM (SELECT FROM webhook_deliveries WHERE status = 'dlq' LIMIT $1) AS d) AS dlq,
-       (SELECT count(*) FROM (SELECT FROM webhook_endpoints
-                               WHERE deleted_at IS NULL
-                                 AND (consecutive_failures > 0 OR disabled_at IS NOT NULL)
-                               LIMIT $1) AS e) AS failing_endpoints
+       (SELECT count(*) FROM (SELECT FROM webhook_endpoints WHERE failing LIMIT $1) AS e) AS failing_endpoints
 """
 
 

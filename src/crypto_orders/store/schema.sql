@@ -416,6 +416,7 @@ CREATE TABLE public.webhook_endpoints (
     disabled_reason text,
     deleted_at timestamp(3) with time zone,
     created_at timestamp(3) with time zone NOT NULL,
+    failing boolean GENERATED ALWAYS AS (((deleted_at IS NULL) AND ((disabled_at IS NOT NULL) OR (consecutive_failures > 0) OR (active AND (last_failure_at IS NOT NULL) AND ((last_success_at IS NULL) OR (last_failure_at > last_success_at)))))) STORED NOT NULL,
     CONSTRAINT description_is_short CHECK (((char_length(description) >= 1) AND (char_length(description) <= 200))),
     CONSTRAINT disabled_and_deleted_are_inactive CHECK (((NOT active) OR ((disabled_at IS NULL) AND (deleted_at IS NULL)))),
     CONSTRAINT disabled_says_why CHECK (((disabled_at IS NULL) = (disabled_reason IS NULL))),
@@ -608,7 +609,7 @@ CREATE INDEX webhook_deliveries_of_event ON public.webhook_deliveries USING btre
 
 CREATE INDEX webhook_endpoints_by_id ON public.webhook_endpoints USING btree (endpoint_id);
 
-CREATE INDEX webhook_endpoints_failing ON public.webhook_endpoints USING btree (created_at, endpoint_id) WHERE ((deleted_at IS NULL) AND ((consecutive_failures > 0) OR (disabled_at IS NOT NULL)));
+CREATE INDEX webhook_endpoints_failing ON public.webhook_endpoints USING btree (created_at, endpoint_id) WHERE failing;
 
 CREATE INDEX webhook_endpoints_newest ON public.webhook_endpoints USING btree (created_at, endpoint_id);
 

@@ -23,7 +23,11 @@ BULK_MAX = 200
 
 
 class Faring(Struct, frozen=True, kw_only=True):
-    """An endpoint, whose it is, and how its deliveries stand, counted up to COUNTED_MAX and one more."""
+    """An endpoint, whose it is, and how its deliveries stand, counted up to COUNTED_MAX and one more.
+
+    `failing`: its last attempt failed, or its last delivery died, or it is disabled; a deleted one never is.
+    `to_send` are the deliveries that an attempt is to come for, now or when the endpoint is resumed.
+    """
 
     account_id: UUID
     account_name: str
@@ -33,6 +37,7 @@ class Faring(Struct, frozen=True, kw_only=True):
     description: str | None
     active: bool
     secret_prefix: str
+    failing: bool
     consecutive_failures: int
     last_success_at: datetime | None
     last_failure_at: datetime | None
@@ -41,7 +46,7 @@ class Faring(Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None
     created_at: datetime
     delivered: int
-    waiting: int
+    to_send: int
     dlq: int
 
 
@@ -54,19 +59,18 @@ def _counted(condition: str) -> str:
 
 
 COLUMNS = f"""e.account_id, (SELECT name FROM accounts a WHERE a.account_id = e.account_id) AS account_name,
-       e.endpoint_id, e.url, e.events, e.description, e.active, e.secret_prefix, e.consecutive_failures,
-       e.last_success_at, e.last_failure_at, e.disabled_at, e.disabled_reason, e.deleted_at, e.created_at,
+       e.endpoint_id, e.url, e.events, e.description, e.active, e.secret_prefix, e.failing,
+       e.consecutive_failures, e.last_success_at, e.last_failure_at, e.disabled_at, e.disabled_reason,
+       e.deleted_at, e.created_at,
        {_counted("d.status = 'delivered'")} AS delivered,
-       {_counted("d.due_at IS NOT NULL")} AS waiting,
+       {_counted("d.due_at IS NOT NULL")} AS to_send,
        {_counted("d.status = 'dlq'")} AS dlq"""
 
 ALL = Listing("webhook_health", f"SELECT {COLUMNS}\n  FROM webhook_endpoints e", "created_at", "endpoint_id")
 FAILING = Listing(
     "webhooks_failing",
     f"""SELECT {COLUMNS}
-  FROM (SELECT *
-          FROM webhook_endpoints
-         WHERE deleted_at IS NULL AND (consecutive_failures > 0 OR disabled_at IS NOT NULL)) AS e""",
+  FROM (SELECT * FROM webhook_endpoints WHERE failing) AS e""",
     "created_at",
     "endpoint_id",
 )
@@ -103,6 +107,7 @@ def _faring(row: Row) -> Faring:
         description=row["description"],
         active=row["active"],
         secret_prefix=row["secret_prefix"],
+        failing=row["failing"],
         consecutive_failures=row["consecutive_failures"],
         last_success_at=row["last_success_at"],
         last_failure_at=row["last_failure_at"],
@@ -111,7 +116,7 @@ def _faring(row: Row) -> Faring:
         deleted_at=row["deleted_at"],
         created_at=row["created_at"],
         delivered=row["delivered"],
-        waiting=row["waiting"],
+        to_send=row["to_send"],
         dlq=row["dlq"],
     )
 
@@ -150,19 +155,6 @@ async def attempts(conn: Conn, deliveries: Sequence[tuple[UUID, UUID]]) -> Mappi
             )
         )
     return found
-
-
-URLS = """
-SELECT e.endpoint_id, e.url
-  FROM unnest($1::uuid[]) AS wanted (endpoint_id)
-  JOIN webhook_endpoints e USING (endpoint_id)
-"""
-
-
-async def urls(conn: Conn, endpoints: Sequence[UUID]) -> Mapping[UUID, str]:
-    """Where some endpoints are."""
-    rows = await conn.fetch(URLS, sorted(set(endpoints)))
-    return {row["endpoint_id"]: row["url"] for row in rows}
 
 
 DEAD_BETWEEN = """

@@ -214,7 +214,7 @@ def detail_envelope(detail: Detail) -> DetailEnvelope:
 def _order_delivery_view(told: Told) -> OrderDeliveryView:
     return OrderDeliveryView(
         **msgspec.structs.asdict(delivery_view(told.delivery)),
-        url=told.url,
+        url=told.receiver.url,
         attempt_log=[
             AttemptView(
                 attempt=attempt.attempt_no,
