@@ -51,6 +51,8 @@ async def test_the_audit_trail_is_narrowed_by_actor_action_and_target(service: S
     assert "create_account" not in told
     by_action = words((await desk.get("/admin/audit?action=create_account")).body)
     assert "Harbor Labs" in by_action
+    [made] = await service.rows("SELECT account_id FROM accounts WHERE name = 'Harbor Labs'")
+    assert f"acc_{made['account_id']} " in by_action
     by_actor = words((await desk.get("/admin/audit?actor=op%3Aviewer%40example.com")).body)
     assert "resolve_flag" not in by_actor
     assert "operator.sign_in" in by_actor

@@ -382,7 +382,8 @@ async def test_the_internal_note_is_kept_changed_and_taken_away(service: Service
     assert b"n" * 2001 in long.body
     colleague = await desk.act(path, internal_note="Mine.", replaced="00" * 32)
     assert colleague.status == 409
-    assert "Somebody changed the note since you read it." in words(colleague)
+    assert "Somebody changed the note since you read it. Your text is kept below;" in words(colleague)
+    assert "keeping it again replaces theirs." in words(colleague)
     assert "Kept now: “Called them.”. Keeping yours replaces it." in words(colleague)
     (shown,) = re.findall(r'name="replaced" value="(\w+)"', colleague.body.decode())
     assert (await desk.act(path, internal_note="Mine.", replaced=shown)).status == 200
@@ -426,24 +427,13 @@ async def test_a_viewer_looks_and_changes_nothing(service: Service, pool: Pool) 
     assert b"internal-note" not in shown.body
     for action in ("ask", "replay", "note"):
         assert (await desk.act(f"{ORDERS}/{order.order_id}/{action}")).status == 403
-    assert (await desk.act(f"{ORDERS}/sweep", older_than_hours="1")).status == 403
+    assert (await desk.act("/admin/stuck/sweep", older_than_hours="1")).status == 403
 
 
-async def test_a_sweep_says_what_it_will_do_and_what_it_did(service: Service) -> None:
-    _, order_id, _ = await started(service)
-    await service.rows(
-        "UPDATE orders SET created_at = created_at - interval '3 hours',"
-        " window_ends_at = window_ends_at - interval '3 hours'"
-    )
+async def test_the_list_leads_to_the_sweep_that_counts_first(service: Service) -> None:
     desk = await signed_in(service, "support")
-    shown = await desk.get(f"{ORDERS}/sweep")
-    assert "asks the provider about each one" in words(shown)
-    wrong = await desk.act(f"{ORDERS}/sweep", older_than_hours="0")
-    assert wrong.status == 400
-    assert "The age is a whole number of hours from 1 to 8760." in words(wrong)
-    done = await desk.act(f"{ORDERS}/sweep", older_than_hours="2")
-    assert "1 expired. 0 healed" in words(done)
-    assert await service.status_of(order_id) == "failed"
+    assert 'href="/admin/stuck#sweep-title"' in (await desk.get(ORDERS)).body.decode()
+    assert (await desk.get(f"{ORDERS}/sweep")).status == 404
 
 
 async def test_actions_on_an_order_that_is_not_there_are_not_found(service: Service) -> None:

@@ -135,7 +135,7 @@ async def test_a_form_with_a_bad_value_is_kept_under_the_name_of_its_action(serv
         assert row["why"] == "bad-request"
         assert len(row["whole"]) < 1_000
     for form_path, action in (
-        ("/admin/orders/sweep", "sweep_expired"),
+        ("/admin/stuck/sweep", "sweep_expired"),
         ("/admin/webhooks/dlq/selected", "work_dead_letters"),
         ("/admin/webhooks/dlq/window", "work_dead_letters"),
         ("/admin/products", "put_product"),
@@ -143,7 +143,8 @@ async def test_a_form_with_a_bad_value_is_kept_under_the_name_of_its_action(serv
         (f"/admin/accounts/{customer.public_id}/keys", "create_key"),
         ("/admin/account/password", "operator.change_password"),
     ):
-        reply = await desk.act(form_path, name="", price="much", wanted="one", repeated="another")
+        typed = {"name": "", "price": "much", "wanted": "one", "repeated": "another", "older_than_hours": "0"}
+        reply = await desk.act(form_path, **typed)
         assert reply.status == 400, form_path
         assert [row["action"] for row in await rows_of(service, reply)] == [action], form_path
 

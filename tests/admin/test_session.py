@@ -96,6 +96,15 @@ async def test_what_refreshes_itself_or_is_sent_without_a_session_leads_no_page_
         assert '<a href="/admin/sign-in?next=/admin/account%3Fa%3Db">Sign in again</a>' in told
 
 
+async def test_a_new_password_is_another_one(service: Service) -> None:
+    desk = await signed_in(service)
+    same = await desk.act(f"{ACCOUNT}/password", present=PASSWORD, wanted=PASSWORD, repeated=PASSWORD)
+    assert same.status == 400
+    why = "This is the present password: take another one."
+    assert why in same.body.decode()
+    assert await audit_of(service, "operator.change_password") == [("op:admin@example.com", "refused", why)]
+
+
 async def test_what_was_done_is_said_once_on_its_page_and_by_no_link(service: Service) -> None:
     desk = await signed_in(service)
     for forged in (

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from crypto_orders.admin.lists import PAGE_ROWS, Needle, account_id_of, address, paging
 from crypto_orders.admin.services import AdminServices
 from crypto_orders.admin.session import AdminCall, Operator, page, screen
+from crypto_orders.kit import ids
 from crypto_orders.kit.http import Endpoint
 from crypto_orders.store import audit_lists, overview
 from crypto_orders.store.audit_lists import AuditRow
@@ -90,6 +91,9 @@ async def show_audit(call: AdminCall[None, AuditQuery]) -> Response:
 
 def _line(row: AuditRow) -> Line:
     why = row.detail.get("why")
+    if row.action == "create_account" and isinstance(why, str):
+        # The row names the account by its UUID alone.
+        why = account_id_of(ids.parse_uuid(why)) or why
     rest = {name: value for name, value in row.detail.items() if name != "why"}
     return Line(
         at=row.at,

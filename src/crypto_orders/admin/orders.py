@@ -1,4 +1,4 @@
-"""The list of orders, its export, and the sweep of expired ones."""
+"""The list of orders and its export."""
 
 from functools import partial
 from typing import Any, Final
@@ -7,14 +7,11 @@ import asyncpg
 from starlette.responses import Response
 
 from crypto_orders.admin import order_actions, order_page, order_table
-from crypto_orders.admin.order_answers import refused_in_words
-from crypto_orders.admin.order_page import LiveQuery, Result
-from crypto_orders.admin.order_query import PATH, Asked, OrdersQuery, read, whole_number
-from crypto_orders.admin.runbook import section
+from crypto_orders.admin.order_page import LiveQuery
+from crypto_orders.admin.order_query import PATH, Asked, OrdersQuery, read
 from crypto_orders.admin.services import AdminServices
-from crypto_orders.admin.session import AdminCall, Form, Operator, action, audited, page, screen
-from crypto_orders.domain.errors import DomainError, NotFound
-from crypto_orders.domain.operator import WRITE
+from crypto_orders.admin.session import AdminCall, Operator, audited, page, screen
+from crypto_orders.domain.errors import NotFound
 from crypto_orders.domain.order import Status
 from crypto_orders.kit import clock
 from crypto_orders.kit.download import Download
@@ -22,20 +19,11 @@ from crypto_orders.kit.http import Endpoint
 from crypto_orders.kit.problem import bad_request
 from crypto_orders.store import order_lists, order_surroundings, products, search, stats
 from crypto_orders.store.connection import Conn
-from crypto_orders.usecases import exports, sweep
+from crypto_orders.usecases import exports
 
 CSV_PATH: Final = f"{PATH}.csv"
-SWEEP_PATH: Final = f"{PATH}/sweep"
-SWEEP_HOURS_DEFAULT: Final = 24
-SWEEP_HOURS_MAX: Final = 8760
 
 TOO_SLOW: Final = "This search took too long. Narrow it down by a span of time, a status or an account."
-
-
-class SweepForm(Form, frozen=True, kw_only=True):
-    """From which age on, in hours, orders are looked at."""
-
-    older_than_hours: str = ""
 
 
 async def list_orders(call: AdminCall[None, OrdersQuery]) -> Response:
@@ -115,62 +103,11 @@ async def export_orders(call: AdminCall[None, OrdersQuery]) -> Response:
     return Download(exports.FILENAME, exports.MEDIA_TYPE, write)
 
 
-async def show_sweep(call: AdminCall[None, None]) -> Response:
-    """What a sweep would do, before anybody does it."""
-    return await _sweep_page(call, str(SWEEP_HOURS_DEFAULT), None, 200)
-
-
-async def sweep_expired(call: AdminCall[SweepForm, None]) -> Response:
-    """Retire long-pending orders that the provider calls waiting."""
-    text = call.body.older_than_hours
-    audited(call, "sweep_expired", None, older_than_hours=text)
-    hours = whole_number(text, SWEEP_HOURS_MAX)
-    if hours is None:
-        told = f"The age is a whole number of hours from 1 to {SWEEP_HOURS_MAX}."
-        result = Result(tone="bad", lead="Nothing was swept.", text=told, more=section("sweep"))
-        return await _sweep_page(call, text, result, 400)
-    entry = audited(call, "sweep_expired", None, older_than_hours=hours, limit=sweep.LIMIT_MAX)
-    try:
-        swept = await sweep.sweep(
-            call.deps.deployment, older_than_hours=hours, limit=sweep.LIMIT_MAX, entry=entry
-        )
-    except DomainError as refusal:
-        status, lead, told = refused_in_words(refusal)
-        result = Result(tone="bad", lead=lead, text=told, more=section("sweep"))
-        return await _sweep_page(call, text, result, status)
-    more = " More are left that were not looked at: sweep again." if swept.capped else ""
-    told = (
-        f"{swept.healed} healed: the provider knew of money. {swept.skipped} skipped: the provider did not"
-        f" answer, or its answer fits nothing.{more}"
-    )
-    result = Result(tone="good", lead=f"{swept.expired} expired.", text=told, more=section("sweep"))
-    return await _sweep_page(call, text, result, 200)
-
-
-async def _sweep_page(call: AdminCall[Any, Any], hours: str, result: Result | None, status: int) -> Response:
-    now = clock.utc_now()
-    async with call.deps.pool.acquire() as conn:
-        ages = await stats.pending_ages(conn, now)
-    return page(
-        call,
-        "orders_sweep.html",
-        status=status,
-        ages=ages,
-        hours=hours,
-        hours_max=SWEEP_HOURS_MAX,
-        limit=sweep.LIMIT_MAX,
-        result=result,
-        may_write=call.principal.allows(WRITE),
-    )
-
-
 _ORDER: Final = f"{PATH}/{{order_id:order_id}}"
 
 ENDPOINTS: Final[tuple[Endpoint[AdminServices, Operator, Any, Any], ...]] = (
     screen(PATH, list_orders, query=OrdersQuery),
     screen(CSV_PATH, export_orders, query=OrdersQuery),
-    screen(SWEEP_PATH, show_sweep),
-    action(SWEEP_PATH, sweep_expired, body=SweepForm),
     screen(_ORDER, order_page.show_order),
     screen(f"{_ORDER}/drawer", order_page.show_drawer),
     screen(f"{_ORDER}/live", order_page.show_live, query=LiveQuery),

@@ -196,6 +196,8 @@ async def change_own_password(
     verified = await _verified(a, email, present, entry)
     async with _refusals_kept(a.pool, entry):
         chosen = checked_password(wanted, email)
+        if chosen == normal_password(present):
+            raise BadRequest("This is the present password: take another one.")
     hashed, token = await a.passwords.hash(chosen), make_token()
 
     async def change(tx: Tx, operator: OperatorAccount) -> None:

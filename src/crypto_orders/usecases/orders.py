@@ -110,7 +110,10 @@ async def set_internal_note(
         if order is None:
             await audit.record(tx, audit.with_result(entry, "refused", "changed since", account_id))
             return Conflict(
-                "Somebody changed the note since you read it.", resource="crypto_order", field="internal_note"
+                "Somebody changed the note since you read it. Your text is kept below; keeping it again "
+                "replaces theirs.",
+                resource="crypto_order",
+                field="internal_note",
             )
         await audit.record(tx, audit.with_result(entry, "done", account_id=account_id))
         return order
