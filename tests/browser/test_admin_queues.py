@@ -144,7 +144,9 @@ async def test_a_dead_delivery_is_requeued(
     before = await page.get_by_role("checkbox").count()
     await page.get_by_role("checkbox").first.check()
     await page.get_by_role("button", name="Requeue the ticked").click()
-    await expect(page.get_by_role("status").first).to_contain_text("1 sent again.")
+    await expect(page.get_by_role("status").first).to_contain_text(
+        "1 kept, to be sent when the customer resumes"
+    )
     await expect(page.get_by_role("checkbox")).to_have_count(before - 1)
     kept = await service.rows("SELECT status FROM webhook_deliveries WHERE status = 'pending'")
     assert len(kept) == 1

@@ -69,11 +69,11 @@ class Acted(Struct, frozen=True):
     @property
     def words(self) -> str:
         """That, for whoever did it."""
-        told = [f"{self.count - self.kept} {ACTED[self.act]}."]
+        told: list[str] = []
+        if self.kept < self.count or not self.kept:
+            told.append(f"{self.count - self.kept} {ACTED[self.act]}.")
         if self.kept:
-            told.append(
-                f"{self.kept} kept: their endpoints are paused or disabled, and are sent them when resumed."
-            )
+            told.append(f"{self.kept} kept, to be sent when the customer resumes the endpoint.")
         if self.left:
             told.append(f"{self.left} were not in the queue any more, or their endpoint is deleted.")
         return " ".join(told)
