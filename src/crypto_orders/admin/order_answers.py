@@ -140,7 +140,7 @@ def refused_in_words(refusal: DomainError) -> tuple[int, str, str]:
             roles = " or ".join(role for role, scopes in SCOPES_OF_ROLE.items() if scope in scopes)
             return 403, "Your role does not allow this.", f"It takes the role {roles} ({scope})."
         case BadRequest():
-            return 400, "Something is missing.", refusal.detail
+            return 400, "This cannot be taken.", refusal.detail
         case Unavailable():
             return 503, "Not at this moment.", refusal.detail
         case _:
