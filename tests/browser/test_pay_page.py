@@ -15,6 +15,7 @@ from crypto_orders.store.connection import open_pool
 from tests.browser.conftest import OpenPage
 from tests.conftest import ClusterAddress
 from tests.support.browser import (
+    DEADLINE_MS,
     PHONE,
     Guard,
     axe,
@@ -24,7 +25,7 @@ from tests.support.browser import (
 )
 from tests.support.cluster import create_database, drop_database
 from tests.support.notices import payment_of
-from tests.support.payer import STAGES, control, order_in, path_of
+from tests.support.payer import STAGES, control, is_asked, last_heard, order_in, path_of, time_passes
 from tests.support.service import Service, running
 
 FIRST_LOAD_BYTES_MAX = 100_000
@@ -128,6 +129,8 @@ async def test_every_state_fits_a_phone_in_every_language(
 async def test_a_payment_turns_paid_before_its_payers_eyes(service: Service, page: Page) -> None:
     order = await open_order(service, page, "pay")
     await expect(page.get_by_text(order["payment_address"])).to_be_visible()
+    await expect(page.get_by_text("updates by itself")).to_be_visible()
+    await expect(page.get_by_text("Scripts are off")).to_be_hidden()
     await page.evaluate("window.stayed = true")
     await control(service, order, "pay", confirm=False)
     await expect(page.get_by_role("heading", name="Your payment was seen")).to_be_visible()
@@ -136,6 +139,8 @@ async def test_a_payment_turns_paid_before_its_payers_eyes(service: Service, pag
     await expect(page.get_by_role("heading", name="Paid. Thank you!")).to_be_visible()
     await expect(page.locator("#announcer")).to_have_text("Paid. Paid. Thank you!")
     await expect(page).to_have_title("Paid. Thank you! · Crypto Orders")
+    await expect(page.get_by_text("updates by itself")).to_have_count(0)
+    await expect(page.get_by_role("link", name="Check again")).to_have_count(0)
     assert await page.evaluate("window.stayed")
     # What is over is not asked about any more.
     await expect(page.locator("[hx-get]")).to_have_count(0)
@@ -146,6 +151,26 @@ async def test_a_payment_turns_paid_before_its_payers_eyes(service: Service, pag
     await page.emulate_media(media="print")
     await expect(page.get_by_role("button", name="Print")).to_be_hidden()
     await expect(page.get_by_role("navigation")).to_be_hidden()
+
+
+@on_a_phone
+async def test_a_silent_provider_is_told_of_until_it_answers(service: Service, page: Page) -> None:
+    order = await open_order(service, page, "pay")
+    silent = page.get_by_text("has not answered for a while")
+    await service.sandbox.post("/sandbox/faults", {"api_status": 503})
+    try:
+        await last_heard(service, order)
+        await page.reload()
+        await expect(silent).to_be_hidden()
+        await is_asked(service, order)
+        await time_passes(service, order, "20 seconds")
+        await expect(silent).to_be_visible(timeout=DEADLINE_MS)
+    finally:
+        await service.sandbox.post("/sandbox/faults", {"api_status": None})
+    await time_passes(service, order, "1 minute")
+    # It takes one look to have the question put, and another one to see the answer.
+    await expect(silent).to_be_hidden(timeout=DEADLINE_MS)
+    await expect(page.get_by_text(order["payment_address"])).to_be_visible()
 
 
 @on_a_phone
@@ -194,8 +219,15 @@ async def test_everything_works_without_scripts(service: Service, open_page: Ope
     await page.get_by_role("link", name="Tether USD (USDT)").click()
     await page.get_by_role("button", name="Continue with").click()
     await expect(page.locator(".address")).to_have_count(1)
-    # What only a script can do is not offered.
+    # What only a script can do is neither offered nor promised.
     await expect(page.get_by_role("button")).to_have_count(0)
+    await expect(page.get_by_text("updates by itself")).to_be_hidden()
+    await expect(page.get_by_role("timer")).to_be_hidden()
+    # A clock that stands still would hide that the time is over: the moment itself is told.
+    await expect(
+        page.get_by_text(re.compile(r"^Pay before \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$"))
+    ).to_be_visible()
+    await expect(page.get_by_text("Send nothing after this time.")).to_be_visible()
     await control(service, order, "pay")
     await service.becomes(order["order_id"], "paid")
     await page.get_by_role("link", name="Check again").click()

@@ -1,6 +1,8 @@
 """Choosing a coin on the payment page: one address for an order, whoever chooses and whatever fails."""
 
 import asyncio
+import html
+import re
 from typing import Any
 
 import pytest
@@ -96,9 +98,22 @@ async def test_twins_make_one_address(service: Service) -> None:
     assert len(await attempts_of(service, order)) == 1
 
 
-async def test_a_second_choice_changes_nothing(service: Service) -> None:
+TAKEN = "was chosen for this order before, and the coin cannot be changed any more."
+
+
+async def test_a_second_choice_changes_nothing_and_is_told_so(service: Service) -> None:
     _, order = await order_in(service, "pay", coin="btc")
-    assert (await choose(service, order, "eth")).status == 303
+    second = await choose(service, order, "eth")
+    assert second.status == 303
+    told = (await service.client().get(second.headers["location"])).body.decode()
+    assert f'<bdi dir="ltr">Bitcoin (BTC)</bdi> {TAKEN}' in told
+    # The notice outlives the page's next look.
+    asked = html.unescape(re.findall(r'hx-get="([^"]+)"', told)[0])
+    assert (await service.client().get(asked)).status == 204
+    news = await service.client().get(re.sub(r"seen=[^&]*&?", "", asked))
+    assert TAKEN in news.body.decode()
+    same = await choose(service, order, "btc")
+    assert TAKEN not in (await service.client().get(same.headers["location"])).body.decode()
     (made,) = await made_for(service, order)
     assert made["pay_currency"] == "btc"
     assert await attempts_of(service, order) == [("btc", "minted")]

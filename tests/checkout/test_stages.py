@@ -77,6 +77,25 @@ async def test_a_memo_is_shown_with_a_warning_and_no_uri_that_loses_it(service: 
     assert "xrp:" not in body
 
 
+@pytest.mark.parametrize(
+    ("coin", "language", "caption"),
+    [
+        ("xrp", "en", "QR code of the address. Enter the amount and the memo by hand."),
+        ("xlm", "de", "QR-Code der Adresse. Geben Sie den Betrag und das Memo von Hand ein."),
+        ("xrp", "es", "Código QR de la dirección. Escriba el importe y el memo a mano."),
+        ("xlm", "ar", "رمز QR للعنوان. أدخل المبلغ والمذكرة يدويًا."),
+        ("usdttrc20", "en", "QR code of the address. Enter the amount by hand."),
+    ],
+)
+async def test_a_bare_qr_code_says_what_else_to_enter(
+    service: Service, coin: str, language: str, caption: str
+) -> None:
+    _, order = await order_in(service, "pay", coin=coin)
+    body = (await page_of(service, order, f"?lang={language}")).body.decode()
+    assert f">{caption}</figcaption>" in body
+    assert f'role="img" aria-label="{caption}"' in body
+
+
 async def test_a_partial_payment_says_what_arrived_what_was_due_and_to_send_nothing_more(
     service: Service,
 ) -> None:
@@ -175,6 +194,11 @@ async def test_an_unpaid_order_has_no_receipt(service: Service) -> None:
 async def test_news_come_only_when_there_are_some(service: Service) -> None:
     _, order = await order_in(service, "pay")
     body = (await page_of(service, order)).body.decode()
+    # That the page goes on looking is part of what changes.
+    live = (await service.client().get(path_of(service, order) + "/status")).body.decode()
+    assert "This page updates by itself." in live
+    assert "Check again" in live
+    assert body.count("This page updates by itself.") == 1
     found = re.search(r'hx-get="([^"]+)"', body)
     assert found
     asked = html.unescape(found[1])
@@ -183,6 +207,7 @@ async def test_news_come_only_when_there_are_some(service: Service) -> None:
     await service.becomes(order["order_id"], "paid")
     news = await service.client().get(asked)
     assert news.status == 200
+    assert b"Check again" not in news.body
     assert news.body.lstrip().startswith(b'<div id="live"')
     assert b'data-stage="paid"' in news.body
     assert b"hx-get" not in news.body
@@ -213,19 +238,6 @@ async def test_another_current_payment_is_news(service: Service) -> None:
     news = (await service.client().get(asked)).body.decode()
     assert 'data-copy="TNew"' in news
     assert order["payment_address"] not in news
-
-
-async def test_a_payment_that_the_provider_is_silent_about_is_still_being_checked(service: Service) -> None:
-    _, order = await order_in(service, "pay")
-    await service.rows(
-        "UPDATE payments SET created_at = now() - interval '5 minutes',"
-        " changed_at = now() - interval '5 minutes',"
-        " asked_at = now() - interval '20 seconds', snapshot_at = NULL WHERE order_id = $1",
-        order["order_id"],
-    )
-    text = words(await page_of(service, order))
-    assert "we are still checking" in text
-    assert order["payment_address"] in text
 
 
 async def test_an_open_page_has_the_provider_asked_once_a_minute(service: Service) -> None:

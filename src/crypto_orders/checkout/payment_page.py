@@ -15,7 +15,7 @@ from crypto_orders.checkout import coins
 from crypto_orders.checkout.coins import Coin
 from crypto_orders.checkout.languages import CODES, LANGUAGES, Language, language_of
 from crypto_orders.checkout.stage import Stage, is_gone, is_worth_asking, stage_of
-from crypto_orders.checkout.view import Links, ltr, paid_with, view_of
+from crypto_orders.checkout.view import Links, Look, ltr, paid_with, view_of
 from crypto_orders.domain.pay_link import order_of_token
 from crypto_orders.domain.rate_limit import Policy, bucket_of_address
 from crypto_orders.kit.http import PUBLIC, Call, Endpoint, RouteGroup
@@ -67,16 +67,22 @@ class PayServices:
 
 
 class PageQuery(Struct, frozen=True):
-    """What a page is asked beyond its language: words to look coins up by, or the one coin to look at."""
+    """What a page is asked beyond its language: words to look coins up by, or the one coin to look at.
+
+    `silent` is there when the page that it was opened from has told of a silent provider.
+    """
 
     coin: str | None = None
     q: str | None = None
+    silent: str | None = None
 
 
 class StatusQuery(Struct, frozen=True):
-    """The state that the asking page shows."""
+    """The state that the asking page shows, the coin it was opened with, and whether it told of silence."""
 
     seen: str | None = None
+    coin: str | None = None
+    silent: str | None = None
 
 
 class CoinForm(Struct, frozen=True):
@@ -110,18 +116,33 @@ class _Visit:
     links: Links
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What an address asks of an order's page; `seen` is the state that the asking page shows."""
+
+    coin: str | None = None
+    words: str | None = None
+    seen: str | None = None
+    was_silent: bool = False
+
+
 async def show(call: PayCall) -> Response:
     """The page of an order."""
     visit = await _visit(call)
     await _ask_sometimes(call, visit.page)
-    return await _draw(call, visit, "pay.html", coin=call.query.coin, words=call.query.q)
+    asked = call.query
+    wanted = _Wanted(coin=_code(asked.coin), words=asked.q, was_silent=asked.silent is not None)
+    return await _draw(call, visit, "pay.html", wanted)
 
 
 async def show_news(call: PayCall) -> Response:
     """The changing part of a page, or nothing when the page that asks shows it already."""
     visit = await _visit(call)
     await _ask_sometimes(call, visit.page)
-    return await _draw(call, visit, "live.html", seen=(call.query.seen or "")[:STATE_CHARS_MAX])
+    asked = call.query
+    seen = (asked.seen or "")[:STATE_CHARS_MAX]
+    wanted = _Wanted(coin=_code(asked.coin), seen=seen, was_silent=asked.silent is not None)
+    return await _draw(call, visit, "live.html", wanted)
 
 
 async def choose_coin(call: PayCall) -> Response:
@@ -130,14 +151,19 @@ async def choose_coin(call: PayCall) -> Response:
     allowance = await call.deps.limiter.draw(_choices_of(call), call.deps.policy)
     if allowance is not None and not allowance.granted:
         raise rate_limited(allowance.retry_after_seconds)
-    coin = (call.body.coin or "").strip().lower()
+    coin = _code(call.body.coin) or ""
     order = visit.page.standing.order
     minted = await minting.mint_chosen(call.deps.deployment, order.account_id, order.order_id, coin)
+    if minted is NotChosen.CLOSED:
+        # Another window may have chosen another coin: the page says so.
+        return RedirectResponse(visit.links.to(coin=coin), status_code=303)
     if minted is NotChosen.NO_SUCH_COIN:
-        return await _draw(call, visit, "pay.html", status=400, fault=visit.t("choose.no_such_coin"))
+        return await _draw(
+            call, visit, "pay.html", _Wanted(), status=400, fault=visit.t("choose.no_such_coin")
+        )
     if minted is NotChosen.REFUSED_BEFORE:
         fault = visit.t("choose.refused_before", coin=ltr(coins.coin_of(coin).title))
-        return await _draw(call, visit, "pay.html", status=409, fault=fault)
+        return await _draw(call, visit, "pay.html", _Wanted(), status=409, fault=fault)
     return RedirectResponse(visit.links.to(), status_code=303)
 
 
@@ -146,7 +172,7 @@ async def show_receipt(call: PayCall) -> Response:
     visit = await _visit(call)
     if stage_of(visit.page) is not Stage.PAID:
         raise not_found()
-    view = view_of(visit.page, visit.t, visit.links)
+    view = view_of(visit.page, visit.t, visit.links, Look(rules=call.deps.deployment.rules))
     return call.deps.templates.page(
         "receipt.html",
         **_frame(call, visit.t, visit.links.base + "/receipt"),
@@ -191,6 +217,11 @@ async def _visit(call: PayCall) -> _Visit:
     return _Visit(page, _language(call), Links(token, _chosen_language(call)))
 
 
+def _code(coin: str | None) -> str | None:
+    """The provider's code of a coin as it writes it; None when there is none."""
+    return (coin or "").strip().lower()[:SEARCH_CHARS_MAX] or None
+
+
 def _choices_of(call: PayCall) -> str:
     """The bucket of an address for what makes the provider work."""
     return f"choose:{bucket_of_address(call.remote_address)}"
@@ -225,24 +256,23 @@ async def _draw(
     call: PayCall,
     visit: _Visit,
     template: str,
+    wanted: _Wanted,
     *,
     status: int = 200,
-    coin: str | None = None,
-    words: str | None = None,
-    seen: str | None = None,
     fault: Markup | None = None,
 ) -> Response:
     chooser = None
     if stage_of(visit.page) is Stage.CHOOSE:
-        chooser = await _chooser(call, visit, coin=coin, words=words, fault=fault)
-    view = view_of(
-        visit.page,
-        visit.t,
-        visit.links,
+        chooser = await _chooser(call, visit, wanted, fault)
+    look = Look(
+        rules=call.deps.deployment.rules,
+        was_silent=wanted.was_silent,
+        coin=wanted.coin,
         coins_known=chooser is None or chooser.known,
         selected=chooser.selected if chooser else None,
     )
-    if view.state == seen:
+    view = view_of(visit.page, visit.t, visit.links, look)
+    if view.state == wanted.seen:
         return Response(status_code=204)
     return call.deps.templates.page(
         template,
@@ -254,15 +284,13 @@ async def _draw(
     )
 
 
-async def _chooser(
-    call: PayCall, visit: _Visit, *, coin: str | None, words: str | None, fault: Markup | None
-) -> Chooser:
+async def _chooser(call: PayCall, visit: _Visit, wanted: _Wanted, fault: Markup | None) -> Chooser:
     codes = await call.deps.deployment.provider.coins()
     on_offer = coins.offered(codes or (), visit.page.refused_coins)
-    selected = next((c for c in on_offer if c.code == (coin or "").lower()), None)
-    searched = " ".join((words or "").split())[:SEARCH_CHARS_MAX]
+    selected = next((c for c in on_offer if c.code == wanted.coin), None)
+    searched = " ".join((wanted.words or "").split())[:SEARCH_CHARS_MAX]
     found = coins.matching(on_offer, searched)
-    if coin and selected is None and fault is None:
+    if wanted.coin and selected is None and fault is None:
         fault = visit.t("choose.no_such_coin")
     if codes is None:
         # Without a list nobody can tell; the page says so.

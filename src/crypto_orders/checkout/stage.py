@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Final
 
 from crypto_orders.domain import actions
-from crypto_orders.domain.order import Source, Status
+from crypto_orders.domain.money import exceeds
+from crypto_orders.domain.order import Rules, Source, Status
 from crypto_orders.domain.payment import Payment
 from crypto_orders.store.pay_pages import PayPage
 from crypto_orders.usecases import minting
@@ -13,8 +14,11 @@ from crypto_orders.usecases import minting
 SHOWN_FOR: Final = timedelta(days=30)
 """From so long after its end on an order has no page any more."""
 
-SILENT_AFTER: Final = timedelta(seconds=90)
-"""An open page has the provider asked once a minute; an answer older than this means that none came."""
+SILENT_AFTER: Final = timedelta(seconds=15)
+"""A worker puts a question at once and waits ten seconds for the answer; after this none came."""
+
+SETTLED_WITHIN: Final = timedelta(seconds=10)
+"""A question is dated anew when its answer has been stored; one of no later date than this has its answer."""
 
 
 class Stage(StrEnum):
@@ -98,13 +102,25 @@ def is_gone(page: PayPage) -> bool:
     return page.ended_at is not None and page.standing.now >= page.ended_at + SHOWN_FOR
 
 
-def is_silent(page: PayPage) -> bool:
-    """Whether the provider was asked about the payment and has not answered for a while."""
+def is_silent(page: PayPage, *, was_silent: bool) -> bool:
+    """Whether the provider was asked about the payment and has not answered for a while.
+
+    To a page that has told so, a further question is no news: `was_silent` holds until an answer.
+    """
     payment, now = page.standing.payment, page.standing.now
     if payment is None or page.asked_at is None:
         return False
     heard_at: datetime = max(page.answered_at or payment.created_at, payment.changed_at)
-    return now - heard_at >= SILENT_AFTER
+    is_open = page.asked_at - heard_at > SETTLED_WITHIN
+    return is_open and (was_silent or now - page.asked_at >= SILENT_AFTER)
+
+
+def has_surplus(page: PayPage, rules: Rules) -> bool:
+    """Whether more than the amount due came, and support has not settled it."""
+    if page.surplus_is_open is not None:
+        return page.surplus_is_open
+    payment = page.standing.payment
+    return payment is not None and exceeds(payment, payment.actually_paid, rules)
 
 
 def is_worth_asking(page: PayPage, at_most_every: timedelta) -> bool:

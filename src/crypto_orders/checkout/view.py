@@ -17,9 +17,11 @@ from crypto_orders.checkout.stage import (
     UNPAID_ENDS,
     Stage,
     arrived_payment,
+    has_surplus,
     is_silent,
     stage_of,
 )
+from crypto_orders.domain.order import Rules
 from crypto_orders.domain.payment import Payment
 from crypto_orders.pages import formats
 from crypto_orders.store.pay_pages import PayPage
@@ -29,6 +31,12 @@ REFUSALS: Final = {
     "CURRENCY_UNAVAILABLE": "choose.refused_off",
 }
 """What the provider's codes of refusal mean to a payer; any other is told without a reason."""
+
+TAKEN: Final = frozenset({Stage.PREPARING, Stage.PAY})
+"""Where a coin was chosen that can still be paid with."""
+
+MORE_NEXT: Final = {Stage.CONFIRMING: "more.confirming", Stage.PAID: "more.paid"}
+"""What to do where all is well but that more than was due came; other stages tell of support anyway."""
 
 
 EXACT: Final = Context(prec=200)
@@ -65,6 +73,22 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look at an order's page depends on beyond the order.
+
+    `coin` is the code of the coin that the visitor asked for, `selected` that coin where it is on offer;
+    `coins_known` says whether there is a list to choose from, `was_silent` whether the page that looks again
+    has told of a silent provider.
+    """
+
+    rules: Rules
+    was_silent: bool = False
+    coin: str | None = None
+    coins_known: bool = True
+    selected: Coin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payable:
     """What to send where; made only while it may be sent."""
 
@@ -87,6 +111,7 @@ class View:
     t: Language
     links: Links
     page: PayPage
+    look: Look
     stage: Stage
     tone: str
     payable: Payable | None
@@ -94,6 +119,8 @@ class View:
     notices: tuple[Markup, ...]
     arrived: tuple[tuple[Markup, Markup], ...]
     money_came: bool
+    is_silent: bool
+    surplus: bool
     state: str
 
     @property
@@ -156,34 +183,58 @@ class View:
         paid_at = self.page.standing.order.paid_at
         return moment(paid_at) if paid_at else None
 
+    @property
+    def news(self) -> str:
+        """Where the page looks for news; the address tells what it shows already."""
+        return self.links.to("/status", seen=self.state, **self._remembered)
+
+    @property
+    def again(self) -> str:
+        """Where a reader looks again."""
+        return self.links.to("", **self._remembered)
+
+    @property
+    def _remembered(self) -> dict[str, str | None]:
+        is_taken = self.stage in TAKEN
+        return {"coin": self.look.coin if is_taken else None, "silent": "1" if self.is_silent else None}
+
+    @property
+    def next(self) -> Markup:
+        """What to do."""
+        if self.asks_sent and self.money_came:
+            return self.t("checking.next")
+        return self.t(MORE_NEXT[self.stage]) if self.surplus else self.text("next")
+
     def text(self, name: str) -> Markup:
         """A text of the stage."""
         return self.t(f"{self.stage}.{name}")
 
 
-def view_of(
-    page: PayPage, t: Language, links: Links, *, coins_known: bool = True, selected: Coin | None = None
-) -> View:
-    """The page of an order in a language.
-
-    `coins_known` says whether there is a list to choose from, `selected` is the coin to be confirmed.
-    """
+def view_of(page: PayPage, t: Language, links: Links, look: Look) -> View:
+    """The page of an order in a language."""
     stage = stage_of(page)
     payable = _payable(page.standing.payment) if stage is Stage.PAY else None
-    silent = is_silent(page) and stage not in ENDED
+    silent = is_silent(page, was_silent=look.was_silent) and stage not in ENDED
+    surplus = stage in MORE_NEXT and has_surplus(page, look.rules)
     came = arrived_payment(page)
     attempt = page.standing.attempt
     return View(
         t=t,
         links=links,
         page=page,
+        look=look,
         stage=stage,
         tone=TONES[stage],
         payable=payable,
-        title=_title(stage, t, payable.coin if payable else selected),
-        notices=_notices(page, stage, t, silent=silent, coins_known=coins_known),
+        title=_title(stage, t, payable.coin if payable else look.selected),
+        notices=(
+            *_notices_of_coins(page, stage, t, look),
+            *_notices_of_money(page, t, silent=silent, surplus=surplus),
+        ),
         arrived=_arrived(came, stage, t),
         money_came=came is not None,
+        is_silent=silent,
+        surplus=surplus,
         # What of a page can change; the same text means that there is nothing new to show.
         state="-".join(
             (
@@ -192,7 +243,8 @@ def view_of(
                 f"{attempt.attempt_no}{attempt.state}" if attempt else "0",
                 page.standing.order.payment_id or "0",
                 "silent" if silent else "heard",
-                "coins" if coins_known else "none",
+                "more" if surplus else "due",
+                "coins" if look.coins_known else "none",
                 formats.crypto(came.actually_paid) if came else "0",
             )
         ),
@@ -220,9 +272,7 @@ def _payable(payment: Payment | None) -> Payable | None:
     )
 
 
-def _notices(
-    page: PayPage, stage: Stage, t: Language, *, silent: bool, coins_known: bool
-) -> tuple[Markup, ...]:
+def _notices_of_coins(page: PayPage, stage: Stage, t: Language, look: Look) -> list[Markup]:
     notices: list[Markup] = []
     attempt = page.standing.attempt
     if stage is Stage.CHOOSE and attempt is not None:
@@ -230,11 +280,30 @@ def _notices(
         code = (attempt.reason or "").partition(":")[0]
         key = REFUSALS.get(code, "choose.refused") if attempt.state == "refused" else "choose.unanswered"
         notices.append(t(key, coin=coin))
-    if stage is Stage.CHOOSE and not coins_known:
+    if stage is Stage.CHOOSE and not look.coins_known:
         notices.append(t("choose.silent"))
+    taken = _taken(page) if stage in TAKEN else None
+    if taken is not None and look.coin is not None and look.coin != taken.code:
+        notices.append(t("choose.taken", coin=ltr(taken.title)))
+    return notices
+
+
+def _taken(page: PayPage) -> Coin | None:
+    """The coin that was chosen for an order, by whoever came first."""
+    payment, attempt = page.standing.payment, page.standing.attempt
+    if payment is not None and payment.pay_currency is not None:
+        return coin_of(payment.pay_currency, payment.network)
+    return coin_of(attempt.pay_currency) if attempt else None
+
+
+def _notices_of_money(page: PayPage, t: Language, *, silent: bool, surplus: bool) -> list[Markup]:
+    notices: list[Markup] = []
+    if surplus:
+        order = Markup("<strong>{}</strong>").format(ltr(page.standing.order.order_id))
+        notices.append(t("more.notice", order=order))
     if silent:
         notices.append(t("page.still_checking"))
-    return tuple(notices)
+    return notices
 
 
 def _arrived(payment: Payment | None, stage: Stage, t: Language) -> tuple[tuple[Markup, Markup], ...]:

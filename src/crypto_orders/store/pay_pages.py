@@ -21,7 +21,11 @@ SELECT {ORDER_COLUMNS}, date_trunc('milliseconds', clock_timestamp()) AS now,
        (SELECT json_agg(p ORDER BY p.created_at, p.payment_id)
           FROM (SELECT {", ".join(Payment.__struct_fields__)}, asked_at, snapshot_at
                   FROM payments
-                 WHERE account_id = o.account_id AND order_id = o.order_id) AS p) AS payments
+                 WHERE account_id = o.account_id AND order_id = o.order_id) AS p) AS payments,
+       (SELECT bool_or(f.state = 'open')
+          FROM flags f
+         WHERE f.account_id = o.account_id AND f.order_id = o.order_id
+           AND f.kind IN ('overpaid', 'redeposit')) AS surplus_is_open
   FROM order_routes t
   JOIN orders o ON o.account_id = t.account_id AND o.order_id = t.order_id
   JOIN order_events e ON e.account_id = o.account_id AND e.order_id = o.order_id AND e.seq = o.version
@@ -43,7 +47,8 @@ class PayPage(Struct, frozen=True, kw_only=True):
 
     `standing` holds the order, its last create call, its current payment and the moment of reading, `payments`
     are all of them; `last_source` and `last_event_at` tell of its last event. `asked_at` is when the provider
-    was last asked about the current payment, `answered_at` when it last answered.
+    was last asked about the current payment, `answered_at` when it last answered. `surplus_is_open` says whether
+    a flag about money beyond the amount due still waits for support; None when none was ever raised.
     """
 
     standing: Standing
@@ -53,6 +58,7 @@ class PayPage(Struct, frozen=True, kw_only=True):
     refused_coins: frozenset[str]
     asked_at: datetime | None
     answered_at: datetime | None
+    surplus_is_open: bool | None
 
     @property
     def ended_at(self) -> datetime | None:
@@ -82,4 +88,5 @@ async def read(conn: Conn, order_id: str) -> PayPage | None:
         refused_coins=frozenset(row["refused_coins"] or ()),
         asked_at=payment.asked_at if payment else None,
         answered_at=payment.snapshot_at if payment else None,
+        surplus_is_open=row["surplus_is_open"],
     )
