@@ -83,7 +83,7 @@ def tried(*results: int | str | None) -> tuple[Attempt, ...]:
 def test_a_delivery_is_called_by_what_becomes_of_it(
     delivery: Delivery, receiver: Receiver, attempts: tuple[Attempt, ...], name: str
 ) -> None:
-    assert words_of(delivery, receiver, attempts).name == name
+    assert words_of(delivery, receiver, attempts).whole == name
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ async def test_endpoints_show_how_they_fare_and_the_failing_ones_alone_on_demand
     assert "worse.example.com/hook Failing" in failing
     assert "tried.example.com/hook Failing" in failing
     assert "Failing 3" in failing
-    assert "Failing webhooks 3 1 dead letters" in words((await desk.get("/admin")).body)
+    assert "Failing webhooks 3 1 dead letter " in words((await desk.get("/admin")).body)
     mine = words((await desk.get(f"/admin/webhooks?account={ids.prefixed('acc', account)}")).body)
     assert "gone.example.com" not in mine
     assert (await desk.get("/admin/webhooks?account=nobody")).status == 400
@@ -119,9 +119,10 @@ async def test_what_waits_for_an_endpoint_is_told_on_its_page_in_the_words_of_th
     assert "test.ping Retrying, 1 of 6 HTTP 500" in pages[0]
     assert "test.ping Discarded HTTP 500" in pages[0]
     assert "0 delivered, 1 still to send, 0 dead letters" in pages[0]
+    assert "0 delivered, 1 still to send, 1 dead letter " in pages[1]
     assert "Nothing is sent now: the endpoint is paused. What is still to send is kept" in pages[1]
-    assert "test.ping Held: the endpoint is paused HTTP 500" in pages[1]
-    assert "test.ping Not sent: the endpoint is deleted HTTP 500" in pages[2]
+    assert "test.ping Held HTTP 500 5 min ago 5 min ago 1 attempt" in pages[1], "no next attempt has a time"
+    assert "test.ping Not sent HTTP 500" in pages[2]
     assert "nothing is sent to it again" in pages[2]
     assert "Send again" not in pages[2]
     assert "Send everything of a period again" not in pages[2]

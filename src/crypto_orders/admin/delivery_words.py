@@ -11,10 +11,16 @@ _SUCCESSFUL: Final = range(200, 300)
 
 
 class Words(NamedTuple):
-    """A name with its tone."""
+    """A name with its tone, and why it is so where that is said beside it."""
 
     name: str
     tone: str
+    why: str | None = None
+
+    @property
+    def whole(self) -> str:
+        """The name, and why."""
+        return f"{self.name}: {self.why}" if self.why else self.name
 
 
 WAITING: Final = Words("Waiting", "neutral")
@@ -24,7 +30,7 @@ RETRYING: Final = Words("Retrying", "warn")
 DISCARDED: Final = Words("Discarded", "neutral")
 DEAD: Final = Words("Dead letter", "bad")
 HELD: Final = Words("Held", "warn")
-NOT_SENT: Final = Words("Not sent: the endpoint is deleted", "neutral")
+NOT_SENT: Final = Words("Not sent", "neutral", "the endpoint is deleted")
 
 STATUSES: Final[Mapping[DeliveryStatus, str]] = {
     "pending": f"{WAITING.name} or held",
@@ -67,7 +73,7 @@ def words_of(delivery: Delivery, receiver: Receiver | None, attempts: Sequence[A
             if receiver is not None and receiver.deleted:
                 return NOT_SENT
             if receiver is not None and receiver.holds:
-                return HELD._replace(name=f"Held: {why_held(receiver)}")
+                return HELD._replace(why=why_held(receiver))
             if delivery.status == "failed":
                 return RETRYING._replace(name=retrying(delivery.attempts))
             return WAITING

@@ -250,7 +250,7 @@ def _delivery(told: Told) -> DeliveryView:
         delivery_id=ids.prefixed("wdl", delivery.delivery_id),
         event_type=delivery.event_type,
         tone=words.tone,
-        state=words.name,
+        state=words.whole,
         url=receiver.url,
         attempts_made=delivery.attempts,
         last_error=None if was_delivered else delivery.last_error,

@@ -273,7 +273,7 @@ def _failing(waiting: Waiting, dead: Mapping[date, int], now: datetime) -> Tile:
         key="webhooks",
         label="Failing webhooks",
         figures=(capped(waiting.failing_endpoints, most),),
-        change=f"{capped(waiting.dlq, most)} dead letters",
+        change="1 dead letter" if waiting.dlq == 1 else f"{capped(waiting.dlq, most)} dead letters",
         path=address("/admin/webhooks", failing=True),
         spark=charts.spark(_by_day(dead, now), f"Dead letters by day, {SPARK_DAYS} days"),
         is_bad=waiting.failing_endpoints > 0 or waiting.dlq > 0,

@@ -64,7 +64,8 @@ class EndpointRow(Struct, frozen=True, kw_only=True):
 class DeliveryRow(Struct, frozen=True, kw_only=True):
     """A delivery as it is drawn, with the attempts at it.
 
-    `last_word` is what its last attempt met; `earlier`, of a delivered one, what an attempt before met.
+    `tried_at` is when it is tried next, or was last. `last_word` is what its last attempt met; `earlier`, of
+    a delivered one, what an attempt before met.
     """
 
     delivery_id: str
@@ -76,6 +77,7 @@ class DeliveryRow(Struct, frozen=True, kw_only=True):
     at: Delivery
     word: str
     tone: str
+    tried_at: datetime | None
     last_word: str | None
     earlier: str | None
     attempts: Sequence[Attempt]
@@ -338,6 +340,8 @@ def _delivery_row(
     words = delivery_words.words_of(at, receiver, attempts)
     answer = f"HTTP {at.last_response_status}" if at.last_response_status is not None else None
     was_delivered = at.status == "delivered"
+    goes_on = delivery_words.goes_on(at, receiver)
+    last_at = attempts[-1].started_at if attempts else None
     return DeliveryRow(
         delivery_id=delivery_id,
         path=f"{PATH}/deliveries/{delivery_id}",
@@ -348,6 +352,7 @@ def _delivery_row(
         at=at,
         word=words.name,
         tone=words.tone,
+        tried_at=at.next_attempt_at if goes_on or not at.is_due else last_at,
         last_word=answer if was_delivered else at.last_error or answer,
         earlier=at.last_error if was_delivered else None,
         attempts=attempts,
