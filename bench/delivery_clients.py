@@ -17,7 +17,7 @@ from uuid import UUID
 import aiohttp
 import uvloop
 
-from crypto_orders.domain.webhook_signature import Attempt, attempt_headers, make_secret
+from crypto_orders.domain.webhook_signature import Attempt, attempt_headers, make_secret, signing_key
 from crypto_orders.domain.webhook_url import UrlPolicy
 from crypto_orders.sender.webhook_sender import WebhookSender
 
@@ -25,6 +25,7 @@ ENDPOINTS = 64
 IN_FLIGHT_EACH = 4
 WARM_UP_SECONDS = 0.5
 SECRET = make_secret(bytes(24))
+KEYS = (signing_key(SECRET),)
 BODY = json.dumps({"id": str(UUID(int=5)), "filler": "x" * 300}).encode()
 
 Send = Callable[[int], Awaitable[None]]
@@ -32,7 +33,7 @@ Send = Callable[[int], Awaitable[None]]
 
 def _headers() -> tuple[tuple[str, str], ...]:
     attempt = Attempt(event_id=UUID(int=5), event_type="crypto.order.paid", body=BODY, at=datetime.now(UTC))
-    return attempt_headers(attempt, "X-Crypto-Orders", SECRET)
+    return attempt_headers(attempt, "X-Crypto-Orders", KEYS)
 
 
 async def drive(send: Send, seconds: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import os
 import signal
 from base64 import b64encode
@@ -51,9 +52,16 @@ def _run(
         async def prepared() -> None:
             stop = _stop_on_signals()
             await _prepare(settings, addresses)
+            _keep_out_of_collection()
             await main(settings, addresses.service, stop)
 
         uvloop.run(prepared())
+
+
+def _keep_out_of_collection() -> None:
+    """Spare the garbage collector what was imported, which it would walk through again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _serve(settings: Settings, dsn: str, stop: asyncio.Event) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crypto_orders.kit import clock
+from crypto_orders.kit import clock, ids
 from crypto_orders.kit.sealing import Sealer
 from crypto_orders.store.connection import Pool
 from crypto_orders.usecases import webhooks
@@ -154,6 +154,27 @@ async def test_deliveries_come_in_pages_and_by_status(service: Service) -> None:
     for query in ("limit=0", "limit=101", "status=held", "cursor=x", "status="):
         reply = await customer.get(f"{path}?{query}")
         assert (reply.status, reply.json["type"].rpartition("/")[2]) == (400, "validation-failed"), query
+
+
+async def test_the_list_of_all_deliveries_is_in_one_order_whatever_their_statuses(service: Service) -> None:
+    customer = await service.customer()
+    endpoint = await added(customer)
+    made = [await pinged(customer, endpoint) for _ in range(5)]
+    for number, status in ((0, "dlq"), (1, "delivered"), (3, "dlq"), (4, "failed")):
+        await service.rows(
+            "UPDATE webhook_deliveries SET status = $2, due_at = NULL,"
+            " delivered_at = CASE WHEN $2 = 'delivered' THEN created_at END WHERE delivery_id = $1",
+            ids.parse_prefixed("wdl", made[number]),
+            status,
+        )
+    path = f"/v1/webhooks/{endpoint['id']}/deliveries?limit=2"
+    listed, page = [], (await customer.get(path)).json
+    while page["has_more"]:
+        listed += page["data"]
+        page = (await customer.get(f"{path}&cursor={page['next_cursor']}")).json
+    listed += page["data"]
+    assert [each["id"] for each in listed] == made[::-1]
+    assert [each["status"] for each in listed] == ["failed", "dlq", "pending", "delivered", "dlq"]
 
 
 async def test_a_window_is_counted_then_replayed_once(service: Service) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from crypto_orders.domain.webhook_signature import Attempt, attempt_headers, make_secret
+from crypto_orders.domain.webhook_signature import Attempt, attempt_headers, make_secret, signing_key
 from crypto_orders.kit import clock
 
 PAGE = files("crypto_orders.docs").joinpath("pages", "webhooks.md")
@@ -87,7 +87,7 @@ def command_of(language: str, directory: Path) -> list[str]:
 def test_a_sample_accepts_both_secrets_and_refuses_changes(language: str, tmp_path: Path) -> None:
     command = command_of(language, tmp_path)
     attempt = Attempt(event_id=UUID(int=7), event_type="test.ping", body=BODY, at=clock.utc_now())
-    headers = dict(attempt_headers(attempt, "X-Crypto-Orders", *SECRETS))
+    headers = dict(attempt_headers(attempt, "X-Crypto-Orders", [signing_key(each) for each in SECRETS]))
 
     def accepts(secret: str, body: str, **changes: str) -> bool:
         asked = json.dumps([secret, headers | changes, body])

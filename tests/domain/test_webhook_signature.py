@@ -21,6 +21,7 @@ from crypto_orders.domain.webhook_signature import (
     header_family,
     make_secret,
     shown_prefix,
+    signing_key,
 )
 
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"
@@ -38,7 +39,8 @@ def signed(
     attempt = Attempt(
         event_id=EVENT_ID, event_type="crypto.order.paid", body=body, at=at or datetime.now(tz=UTC)
     )
-    return dict(attempt_headers(attempt, "X-Crypto-Orders", secret, previous))
+    keys = [signing_key(each) for each in (secret, previous) if each is not None]
+    return dict(attempt_headers(attempt, "X-Crypto-Orders", keys))
 
 
 def branded_accepts(header: str, secret: str, body: bytes) -> bool:

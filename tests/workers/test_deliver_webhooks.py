@@ -13,6 +13,7 @@ from crypto_orders.domain.delivery import SendResult
 from crypto_orders.store.delivery_queue import Slots
 from crypto_orders.usecases import deliveries
 from crypto_orders.usecases.deliveries import Outcome
+from crypto_orders.usecases.signing_keys import SigningKeys
 from tests.support.notices import payment_of
 from tests.support.receiver import Receiver, receiving
 from tests.support.service import Customer, Service, eventually, running
@@ -269,8 +270,9 @@ async def test_a_worker_that_dies_after_sending_costs_a_repeat_with_the_same_id(
         await customer.post(f"/v1/webhooks/{endpoint['id']}/test")
         slots = Slots(free=8, unproven=8, per_endpoint=4, running=())
         async with app.webhooks_of(service.settings, pool) as sending:
+            keys = SigningKeys(sending.sealer)
             dying = (await deliveries.claim(pool, slots))[0]
-            lost = await deliveries.attempt(sending, dying)
+            lost = await deliveries.attempt(sending, keys, dying)
             assert lost.result.status == 200
             # Its lease runs: nobody else takes it, and nobody may replay it.
             assert await deliveries.claim(pool, slots) == []
@@ -280,7 +282,7 @@ async def test_a_worker_that_dies_after_sending_costs_a_repeat_with_the_same_id(
             await make_due(service)
             taken_over = (await deliveries.claim(pool, slots))[0]
             assert (dying.attempt_no, taken_over.attempt_no) == (1, 2)
-            await deliveries.settle(pool, [await deliveries.attempt(sending, taken_over)])
+            await deliveries.settle(pool, [await deliveries.attempt(sending, keys, taken_over)])
             # A late word of the first attempt changes nothing.
             late = Outcome(dying, SendResult(elapsed_ms=1, status=500))
             await deliveries.settle(pool, [late])

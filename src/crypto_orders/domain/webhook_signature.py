@@ -7,8 +7,9 @@ The first scheme is Standard Webhooks (https://www.standardwebhooks.com): `webho
 import hmac
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -59,48 +60,40 @@ def header_family(brand_slug: str) -> str:
     return "X-" + "-".join(word.capitalize() for word in brand_slug.split("-"))
 
 
-def attempt_headers(
-    attempt: Attempt, family: str, secret: str, previous_secret: str | None = None
-) -> tuple[tuple[str, str], ...]:
-    """Return every header that identifies and signs one attempt.
+class SigningKey(NamedTuple):
+    """A secret as each scheme takes it for a key."""
 
-    `family` is `header_family(brand_slug)`. `previous_secret` is given during the grace of a rotation: then
-    both secrets sign, the current one first. Raises ValueError when a secret is not one of `make_secret`.
-    """
-    event_id = str(attempt.event_id)
-    timestamp = str(int(attempt.at.timestamp()))
-    secrets = (secret,) if previous_secret is None else (secret, previous_secret)
-    standard = " ".join(standard_signature(each, event_id, timestamp, attempt.body) for each in secrets)
-    branded = ",".join(f"v1={branded_signature(each, timestamp, attempt.body)}" for each in secrets)
-    return (
-        ("webhook-id", event_id),
-        ("webhook-timestamp", timestamp),
-        ("webhook-signature", standard),
-        (f"{family}-Signature", f"t={timestamp},{branded}"),
-        (f"{family}-Event-Id", event_id),
-        (f"{family}-Event-Type", attempt.event_type),
-    )
+    standard: bytes
+    """The decoded part after the prefix."""
+    branded: bytes
+    """The whole text."""
 
 
-def standard_signature(secret: str, event_id: str, timestamp: str, body: bytes) -> str:
-    """Sign `<id>.<timestamp>.<body>` the Standard Webhooks way; the key is the decoded part of the secret."""
-    signed = b"%b.%b.%b" % (event_id.encode("ascii"), timestamp.encode("ascii"), body)
-    return "v1," + b64encode(hmac.digest(_decoded(secret), signed, "sha256")).decode("ascii")
-
-
-def branded_signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Sign `<timestamp>.<body>` the brand's way, in hex; the key is the whole text of the secret."""
-    return hmac.digest(
-        _checked(secret).encode("ascii"), b"%b.%b" % (timestamp.encode("ascii"), body), "sha256"
-    ).hex()
-
-
-def _checked(secret: str) -> str:
+def signing_key(secret: str) -> SigningKey:
+    """Make the key of a secret. Raises ValueError when it is not one of `make_secret`."""
     if not _SECRET.fullmatch(secret):
         message = "a webhook secret is whsec_ and 32 characters of base64"
         raise ValueError(message)
-    return secret
+    return SigningKey(b64decode(secret[len(TEXT_PREFIX) :], validate=True), secret.encode("ascii"))
 
 
-def _decoded(secret: str) -> bytes:
-    return b64decode(_checked(secret)[len(TEXT_PREFIX) :], validate=True)
+def attempt_headers(attempt: Attempt, family: str, keys: Sequence[SigningKey]) -> tuple[tuple[str, str], ...]:
+    """Return every header that identifies and signs one attempt.
+
+    `family` is `header_family(brand_slug)`. Every key signs: during the grace of a rotation these are the
+    current one and the one before it, in this order.
+    """
+    event_id = str(attempt.event_id)
+    timestamp = str(int(attempt.at.timestamp()))
+    branded = b"%b.%b" % (timestamp.encode("ascii"), attempt.body)
+    standard = b"%b.%b" % (event_id.encode("ascii"), branded)
+    standard_signatures = [b64encode(hmac.digest(key.standard, standard, "sha256")) for key in keys]
+    branded_signatures = [hmac.digest(key.branded, branded, "sha256").hex() for key in keys]
+    return (
+        ("webhook-id", event_id),
+        ("webhook-timestamp", timestamp),
+        ("webhook-signature", " ".join(f"v1,{each.decode('ascii')}" for each in standard_signatures)),
+        (f"{family}-Signature", ",".join([f"t={timestamp}", *(f"v1={each}" for each in branded_signatures)])),
+        (f"{family}-Event-Id", event_id),
+        (f"{family}-Event-Type", attempt.event_type),
+    )

@@ -12,7 +12,6 @@ import httptools
 import msgspec
 
 from crypto_orders.domain.delivery import SendErrorCode
-from crypto_orders.domain.networks import IPAddress
 from crypto_orders.sender.failure import AttemptFailedError
 
 HEAD_BYTES_MAX: Final = 32 * 1024
@@ -59,11 +58,10 @@ class Connection(asyncio.Protocol):
         "usable",
     )
 
-    def __init__(
-        self, peer: IPAddress, reuse_seconds: float, on_lost: Callable[["Connection"], None]
-    ) -> None:
+    def __init__(self, peer: str, reuse_seconds: float, on_lost: Callable[["Connection"], None]) -> None:
         """Make a connection for use within `reuse_seconds` that calls `on_lost` once it is closed."""
         self.peer = peer
+        """The address that was dialled."""
         self.usable = True
         """Whether another exchange may begin on it: it is open and young enough."""
         self._reuse_seconds = reuse_seconds

@@ -15,5 +15,6 @@ def excerpt_of(body_start: bytes) -> str | None:
     if not body_start:
         return None
     text = body_start.decode("utf-8", errors="replace")
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(printable.split())[:EXCERPT_CHARS_MAX].rstrip() or None
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())[:EXCERPT_CHARS_MAX].rstrip() or None

@@ -144,7 +144,7 @@ class WebhookSender:
     async def _exchanged(
         self, attempt: "_Attempt", key: PoolKey, connection: Connection, request: bytes
     ) -> Answer:
-        attempt.dialled_ip = str(connection.peer)
+        attempt.dialled_ip = connection.peer
         answer = await connection.exchange(request, attempt.deadline, self._limits.body_seconds)
         if answer.reusable:
             self._pool.put(key, connection)
@@ -157,7 +157,7 @@ class WebhookSender:
             url,
             addresses,
             self._tls if url.tls else None,
-            lambda peer: Connection(peer, self._limits.reuse_seconds, partial(self._pool.discard, key)),
+            lambda peer: Connection(str(peer), self._limits.reuse_seconds, partial(self._pool.discard, key)),
             self._time_left(attempt, self._limits.connect_seconds),
         )
 
@@ -221,13 +221,10 @@ def _request_start(url: WebhookUrl, user_agent: str) -> str:
 
 
 def _request(target: _Target, headers: Iterable[tuple[str, str]], body: bytes) -> bytes:
-    lines: list[str] = []
-    for name, value in headers:
-        line = f"{name}: {value}"
-        if _LINE_BREAKER.search(line):
-            message = f"the header {name!r} holds a line break"
-            raise ValueError(message)
-        lines.append(line)
+    lines = [f"{name}: {value}" for name, value in headers]
+    if _LINE_BREAKER.search(" ".join(lines)):
+        message = "a header holds a line break"
+        raise ValueError(message)
     fields = "\r\n".join(lines)
     head = f"{target.request_start}Content-Length: {len(body)}\r\n{fields}\r\n\r\n"
     request = head.encode("ascii") + body

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -103,7 +103,11 @@ def _delivery(row: Row) -> Delivery:
 
 
 OF_ENDPOINT = Listing(
-    "deliveries", f"SELECT {DELIVERY_COLUMNS} FROM webhook_deliveries d", "created_at", "delivery_id"
+    "deliveries",
+    f"SELECT {DELIVERY_COLUMNS} FROM webhook_deliveries d",
+    "created_at",
+    "delivery_id",
+    of_each=("status", get_args(DeliveryStatus)),
 )
 DEAD = Listing(
     "webhook_dlq",
@@ -266,7 +270,8 @@ async def count_window(conn: Conn, account_id: UUID, endpoint_id: UUID, window: 
     )
 
 
-# What was replayed since the call began is left alone, so that a batch never meets one of the batch before.
+# What was replayed since the call began is left alone, so that a batch never meets one of the batch before. The
+# oldest of each status are looked up, since no index has those of several statuses in one order.
 REPLAY_WINDOW = """
   WITH queued AS (
        UPDATE webhook_deliveries
@@ -274,14 +279,20 @@ REPLAY_WINDOW = """
               due_at = date_trunc('milliseconds', clock_timestamp()),
               replayed_at = date_trunc('milliseconds', clock_timestamp())
         WHERE (account_id, delivery_id) IN (
-              SELECT account_id, delivery_id
-                FROM webhook_deliveries
-               WHERE account_id = $1 AND endpoint_id = $2 AND created_at >= $3 AND created_at < $4
-                 AND status = ANY ($5::text[]) AND status NOT IN ('pending', 'in_flight')
-                 AND (replayed_at IS NULL OR replayed_at < $6)
-               ORDER BY created_at, delivery_id
-               LIMIT $7
-                 FOR NO KEY UPDATE)
+              SELECT found.account_id, found.delivery_id
+                FROM (SELECT DISTINCT unnest($5::text[])) AS each (status)
+               CROSS JOIN LATERAL (
+                     SELECT account_id, delivery_id, created_at
+                       FROM webhook_deliveries
+                      WHERE account_id = $1 AND endpoint_id = $2 AND status = each.status
+                        AND status NOT IN ('pending', 'in_flight')
+                        AND created_at >= $3 AND created_at < $4
+                        AND (replayed_at IS NULL OR replayed_at < $6)
+                      ORDER BY created_at, delivery_id
+                      LIMIT $7
+                        FOR NO KEY UPDATE) AS found
+               ORDER BY found.created_at, found.delivery_id
+               LIMIT $7)
           AND status NOT IN ('pending', 'in_flight')
     RETURNING 1
      )

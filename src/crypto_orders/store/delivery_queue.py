@@ -30,7 +30,7 @@ FAN_OUT = f"""
          FROM taken t
          JOIN webhook_endpoints e ON e.account_id = t.account_id AND t.event_type = ANY (e.events)
           AND e.deleted_at IS NULL
-           ON CONFLICT (account_id, endpoint_id, event_id) DO NOTHING
+           ON CONFLICT (account_id, event_id, endpoint_id) DO NOTHING
      ), done AS (
        UPDATE webhook_events w
           SET fan_out_at = NULL
@@ -230,7 +230,6 @@ class Settled(Struct, frozen=True, kw_only=True):
     dialled_ip: str | None
     status: str
     due_at: datetime | None
-    ended_at: datetime
 
 
 # A late answer of an attempt that was given up changes nothing, unless it says that the receiver has it.
@@ -239,19 +238,19 @@ SETTLE = """
   WITH result AS (
        SELECT *
          FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::text[], $7::text[],
-                     $8::inet[], $9::text[], $10::timestamptz[], $11::timestamptz[])
+                     $8::text[], $9::text[], $10::timestamptz[])
                   AS r (account_id, delivery_id, attempt_no, elapsed_ms, response_status, error, excerpt,
-                        dialled_ip, status, due_at, ended_at)
+                        dialled_ip, status, due_at)
      ), noted AS (
        UPDATE webhook_attempts a
           SET elapsed_ms = r.elapsed_ms, status = r.response_status, error = r.error, excerpt = r.excerpt,
-              dialled_ip = r.dialled_ip
+              dialled_ip = r.dialled_ip::inet
          FROM result r
         WHERE a.account_id = r.account_id AND a.delivery_id = r.delivery_id AND a.attempt_no = r.attempt_no
      )
 UPDATE webhook_deliveries d
    SET status = r.status, due_at = r.due_at,
-       delivered_at = CASE WHEN r.status = 'delivered' THEN r.ended_at END,
+       delivered_at = CASE WHEN r.status = 'delivered' THEN $11::timestamptz END,
        last_response_status = r.response_status, last_response_excerpt = r.excerpt,
        last_error = coalesce(r.error, d.last_error)
   FROM result r
@@ -262,8 +261,8 @@ RETURNING d.delivery_id, d.attempt_no
 """
 
 
-async def settle(tx: Tx, results: Sequence[Settled]) -> set[UUID]:
-    """Store the results of attempts; the deliveries that are settled by them.
+async def settle(tx: Tx, results: Sequence[Settled], now: datetime) -> set[UUID]:
+    """Store the results of attempts that ended just now; the deliveries that are settled by them.
 
     An attempt whose lease ended, and that somebody else makes again, settles nothing unless it delivered.
     """
@@ -279,7 +278,7 @@ async def settle(tx: Tx, results: Sequence[Settled]) -> set[UUID]:
         [r.dialled_ip for r in results],
         [r.status for r in results],
         [r.due_at for r in results],
-        [r.ended_at for r in results],
+        now,
     )
     return {row["delivery_id"] for row in rows}
 

@@ -24,6 +24,9 @@ class Listing(NamedTuple):
     select: str
     time_column: str
     id_column: str
+    of_each: tuple[str, tuple[str, ...]] | None = None
+    """A column that the index has before the time, and all its values: without one that is asked for, the page
+    is put together from the newest rows of each."""
 
 
 async def newest(
@@ -47,11 +50,19 @@ async def newest(
         position = cursor.decode(listing.kind, after)
         args += [position.created_at, uuid_in(position)]
         conditions.append(f"({listing.time_column}, {listing.id_column}) < (${len(args) - 1}, ${len(args)})")
+    of_each = listing.of_each if listing.of_each and listing.of_each[0] not in wanted else None
+    if of_each is not None:
+        conditions.append(f"{of_each[0]} = each.value")
     where = " WHERE " + " AND ".join(conditions) if conditions else ""
-    rows = await conn.fetch(
-        f"{listing.select}{where} ORDER BY {listing.time_column} DESC, {listing.id_column} DESC LIMIT $1",
-        *args,
-    )
+    newest_first = f" ORDER BY {listing.time_column} DESC, {listing.id_column} DESC LIMIT $1"
+    query = f"{listing.select}{where}{newest_first}"
+    if of_each is not None:
+        args.append(of_each[1])
+        query = (
+            f"SELECT page.* FROM unnest(${len(args)}::text[]) AS each (value)"
+            f" CROSS JOIN LATERAL ({query}) AS page{newest_first}"
+        )
+    rows = await conn.fetch(query, *args)
 
     def behind(row: Row) -> str:
         position = Position(row[listing.time_column], str(row[listing.id_column]))

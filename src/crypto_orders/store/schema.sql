@@ -369,7 +369,8 @@ CREATE TABLE public.webhook_attempts (
     CONSTRAINT attempts_count_from_one CHECK ((attempt_no >= 1)),
     CONSTRAINT error_is_short CHECK ((char_length(error) <= 500)),
     CONSTRAINT excerpt_is_short CHECK ((char_length(excerpt) <= 512))
-);
+)
+WITH (fillfactor='50');
 
 CREATE TABLE public.webhook_deliveries (
     account_id uuid NOT NULL,
@@ -517,7 +518,7 @@ ALTER TABLE ONLY public.webhook_attempts
     ADD CONSTRAINT webhook_attempts_pkey PRIMARY KEY (account_id, delivery_id, attempt_no);
 
 ALTER TABLE ONLY public.webhook_deliveries
-    ADD CONSTRAINT webhook_deliveries_account_id_endpoint_id_event_id_key UNIQUE (account_id, endpoint_id, event_id);
+    ADD CONSTRAINT webhook_deliveries_account_id_event_id_endpoint_id_key UNIQUE (account_id, event_id, endpoint_id);
 
 ALTER TABLE ONLY public.webhook_deliveries
     ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (account_id, delivery_id);
@@ -602,10 +603,6 @@ CREATE INDEX webhook_deliveries_by_status ON public.webhook_deliveries USING btr
 CREATE INDEX webhook_deliveries_dead ON public.webhook_deliveries USING btree (created_at, delivery_id) WHERE (status = 'dlq'::text);
 
 CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (account_id, endpoint_id, due_at) WHERE (due_at IS NOT NULL);
-
-CREATE INDEX webhook_deliveries_of_endpoint ON public.webhook_deliveries USING btree (account_id, endpoint_id, created_at, delivery_id);
-
-CREATE INDEX webhook_deliveries_of_event ON public.webhook_deliveries USING btree (account_id, event_id);
 
 CREATE INDEX webhook_endpoints_by_id ON public.webhook_endpoints USING btree (endpoint_id);
 

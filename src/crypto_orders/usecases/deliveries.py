@@ -30,7 +30,8 @@ from crypto_orders.store.deliveries import Delivery, Window
 from crypto_orders.store.delivery_queue import Claimed, Health, Settled, Slots
 from crypto_orders.store.transaction import transact, transact_single
 from crypto_orders.usecases.deployment import Webhooks
-from crypto_orders.usecases.webhooks import deleted, place_of_previous, place_of_secret
+from crypto_orders.usecases.signing_keys import SigningKeys
+from crypto_orders.usecases.webhooks import deleted
 
 FAN_OUT_BATCH: Final = 200
 """Events fanned out in one transaction, which takes some ten milliseconds."""
@@ -91,20 +92,18 @@ class Outcome:
     result: SendResult
 
 
-async def attempt(w: Webhooks, claimed: Claimed) -> Outcome:
+async def attempt(w: Webhooks, keys: SigningKeys, claimed: Claimed) -> Outcome:
     """Send one claimed delivery, signed as of its claim.
 
     Raises:
         SealBrokenError: its secret cannot be opened with the keys of this process.
     """
-    endpoint_id, previous = claimed.endpoint_id, claimed.prev_secret_sealed
     headers = attempt_headers(
         Attempt(event_id=claimed.event_id, event_type=claimed.event_type, body=claimed.body, at=claimed.at),
         w.header_family,
-        w.sealer.open(claimed.secret_sealed, place_of_secret(endpoint_id)).decode(),
-        None if previous is None else w.sealer.open(previous, place_of_previous(endpoint_id)).decode(),
+        keys.of(claimed),
     )
-    return Outcome(claimed, await w.sender.send(str(endpoint_id), claimed.url, headers, claimed.body))
+    return Outcome(claimed, await w.sender.send(str(claimed.endpoint_id), claimed.url, headers, claimed.body))
 
 
 async def settle(pool: Pool, outcomes: Sequence[Outcome]) -> None:
@@ -118,6 +117,7 @@ async def settle(pool: Pool, outcomes: Sequence[Outcome]) -> None:
         settled = await delivery_queue.settle(
             tx,
             [_settled(o, verdict, now, active=health[o.claimed.endpoint_id].active) for o, verdict in judged],
+            now,
         )
         counted = [(o, verdict, o.claimed.delivery_id in settled) for o, verdict in judged]
         for o, verdict, counts in counted:
@@ -166,7 +166,6 @@ def _settled(outcome: Outcome, verdict: Verdict, now: datetime, *, active: bool)
         dialled_ip=result.dialled_ip,
         status=status,
         due_at=due_at,
-        ended_at=now,
     )
 
 

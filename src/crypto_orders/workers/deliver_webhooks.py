@@ -12,6 +12,7 @@ from crypto_orders.store.delivery_queue import Claimed, Slots
 from crypto_orders.usecases import deliveries
 from crypto_orders.usecases.deliveries import Outcome
 from crypto_orders.usecases.deployment import Webhooks
+from crypto_orders.usecases.signing_keys import SigningKeys
 
 ATTEMPTS_MAX: Final = 256
 """Attempts of one process in flight. Each is a socket and, with TLS, some hundred kilobytes."""
@@ -45,6 +46,7 @@ class Courier:
 
     def __init__(self, webhooks: Webhooks) -> None:
         self._webhooks = webhooks
+        self._keys = SigningKeys(webhooks.sealer)
         self._running: Counter[UUID] = Counter()
         self._unproven: Counter[UUID] = Counter()
         self._attempts: set[asyncio.Task[None]] = set()
@@ -112,7 +114,7 @@ class Courier:
 
     async def _attempt(self, claimed: Claimed) -> None:
         try:
-            outcome = await deliveries.attempt(self._webhooks, claimed)
+            outcome = await deliveries.attempt(self._webhooks, self._keys, claimed)
         except Exception as error:  # noqa: BLE001 - one delivery's fault must not stop the others
             # Nothing is settled: the end of the lease makes it due again.
             what = "webhook_secret_unreadable" if isinstance(error, SealBrokenError) else "webhook_not_sent"
