@@ -109,7 +109,7 @@ def advised(status: Status, at: datetime = NOW, detail: EventDetail | None = Non
 
 
 def test_an_order_that_an_operator_paid_is_not_called_paid_in_full() -> None:
-    assert advised(Status.PAID) == "Paid in full."
+    assert advised(Status.PAID) == "Paid."
     assert advised(Status.PAID, detail=EventDetail(override=True)) == "Paid by an operator's override."
 
 

@@ -179,8 +179,8 @@ def _about_paid(shown: AdminShown) -> Advice:
     if shown.events[-1].detail.override:
         text = "The provider did not confirm the price; the timeline says who decided and why. Goods are due."
         return Advice("good", "Paid by an operator's override.", text, section("override"))
-    text = "The full price arrived and the goods are due. Nothing is left to do."
-    return Advice("good", "Paid in full.", text, section("states"))
+    text = "The price arrived, within the tolerance, and the goods are due. Nothing is left to do."
+    return Advice("good", "Paid.", text, section("states"))
 
 
 def _about_failed(shown: AdminShown) -> Advice:
