@@ -14,7 +14,7 @@ async def test_a_fact_is_found_by_its_payment_order_and_verdict_with_its_payload
 ) -> None:
     async with service.pool.acquire() as conn:
         await put_notification(conn, f'{{"payment_id": "4999", "note": "{ATTACK}"}}', claims=ATTACK)
-        other = await put_notification(conn, "{}" + " " * 3000 + "the end", payment_id="5000")
+        other = await put_notification(conn, "{}" + " " * 3000 + "the end", payment_id="990000005000")
     desk = await signed_in(service, "viewer")
     reply = await desk.get("/admin/inbox?payment_id=+4999+")
     page = reply.body.decode()
@@ -23,7 +23,7 @@ async def test_a_fact_is_found_by_its_payment_order_and_verdict_with_its_payload
     told = words(reply.body)
     assert "Unmatched nobody knows it" in told
     assert "signature matched the canonical form" in told
-    assert "5000" not in told
+    assert "990000005000" not in told
     assert "Nothing matches Verdict: Applied ." in words(
         (await desk.get("/admin/inbox?verdict=applied")).body
     )

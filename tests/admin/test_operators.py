@@ -118,7 +118,7 @@ async def test_an_operator_that_is_not_there_is_a_page_that_says_so(service: Ser
 
 async def test_what_people_call_themselves_is_shown_and_never_run(service: Service) -> None:
     desk = await signed_in(service)
-    name = "<script>alert(1)</script>{{7*7}}\"onx='"
+    name = "<script>alert(1)</script>{{70707*70707}}\"onx='"
     assert (await desk.act(PATH, email="eve@example.com", role="viewer", name=name)).status == 200
     eve = Desk(service.session, service.base_url)
     await service.rows(
@@ -137,5 +137,5 @@ async def test_what_people_call_themselves_is_shown_and_never_run(service: Servi
         page = reply.body.decode()
         assert "<script>alert" not in page
         assert "<b>" not in page
-        assert "49" not in re.sub(r'value="[^"]*"|href="[^"]*"|[a-z-]+="[^"]*"', "", page)
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;{{7*7}}" in (await desk.get(PATH)).body.decode()
+        assert "4999479849" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;{{70707*70707}}" in (await desk.get(PATH)).body.decode()
