@@ -127,8 +127,10 @@ async def running(
         started = [
             stack.enter_context(_kept("serve", f"web{n}", environ, directory, output)) for n in range(webs)
         ]
+        # What a worker mints is reported to a web process, as everything is in production.
+        reached = {**environ, "CRYPTO_ORDERS_PUBLIC_URL": started[0].origin}
         working = [
-            stack.enter_context(_kept("worker", f"worker{n}", environ, directory, output))
+            stack.enter_context(_kept("worker", f"worker{n}", reached, directory, output))
             for n in range(workers)
         ]
         account_id, customer_key, admin_key = await _invited(database_url)

@@ -45,7 +45,7 @@ STOP_SECONDS = 60.0
 """For a fast shutdown with its checkpoint; after it an immediate one, which replays WAL at the next start."""
 
 BACKOFF_FIRST_SECONDS = 0.1
-BACKOFF_MAX_SECONDS = 5.0
+BACKOFF_MAX_SECONDS = 2.0
 STABLE_SECONDS = 30.0
 """A server that ran this long is restarted without delay again."""
 
