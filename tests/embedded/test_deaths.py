@@ -33,11 +33,17 @@ time.sleep(600)
 BUSY = "SELECT count(*) FROM generate_series(1, 1000000000000)"
 
 
+def is_removed(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
 @pytest.fixture
 def home() -> Generator[Path]:
     directory = make_cluster_dir()
     yield directory / "postgres"
-    shutil.rmtree(directory)
+    # What was killed may still be clearing away files of its own.
+    wait_until(lambda: is_removed(directory))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

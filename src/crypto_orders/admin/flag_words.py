@@ -18,7 +18,7 @@ KINDS: Final[Mapping[FlagKind, KindWords]] = {
     FlagKind.LATE_PAYMENT: KindWords(
         "Late payment",
         "Money came for an order that had failed or was cancelled: the customer paid and has nothing.",
-        "Wait until the provider says finished. Then honour the order if it can still be delivered at that "
+        "Once the provider says finished, honour the order if it can still be delivered at that "
         "price and no newer one was paid, else credit what arrived.",
     ),
     FlagKind.FAILED_WITH_MONEY: KindWords(

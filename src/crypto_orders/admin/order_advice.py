@@ -31,7 +31,7 @@ class Advice(Struct, frozen=True):
 _ABOUT_FLAGS: Final[Mapping[FlagKind, tuple[str, str]]] = {
     FlagKind.LATE_PAYMENT: (
         "Money came after the order had ended.",
-        "Wait until the provider says finished. Then honour it if no newer order was paid, else credit it.",
+        "Once the provider says finished, honour it if no newer order was paid, else credit it.",
     ),
     FlagKind.FAILED_WITH_MONEY: (
         "A payment that had shown money failed.",
