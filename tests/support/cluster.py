@@ -37,7 +37,7 @@ def make_cluster_dir() -> Path:
         room = os.statvfs(MEMORY_DIR)
         if room.f_bavail * room.f_frsize >= MEMORY_BYTES_MIN:
             parent = MEMORY_DIR
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent))
     _remove_abandoned(directory.parent)
     # As root the server is another user, who has to be able to pass through.
     directory.chmod(0o711)
@@ -45,14 +45,21 @@ def make_cluster_dir() -> Path:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove what runs that were killed left behind: it may be memory."""
+    """Remove what runs that were killed left behind: it may be memory.
+
+    A directory belongs to the process in its name: a test that lives may have stopped its server for now.
+    """
     locks = [lock for home in HOMES for lock in parent.glob(f"{PREFIX}*/{home}/owner.lock")]
     for lock in locks:
+        directory = parent / lock.relative_to(parent).parts[0]
+        maker = directory.name.removeprefix(PREFIX).partition("-")[0]
+        if maker.isdecimal() and process.exists(int(maker)):
+            continue
         with contextlib.suppress(OSError), lock.open() as file:
             owner = file.readline().strip()
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if owner and not process.exists(int(owner)):
-                shutil.rmtree(parent / lock.relative_to(parent).parts[0], ignore_errors=True)
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 class Cluster:
